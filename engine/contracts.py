@@ -1,0 +1,127 @@
+"""The shapes of the objects that plugins build; all are structural, nothing needs to be inherited."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from engine.prediction import Batch, Prediction
+
+Sample = dict[str, Any]
+"""One example: arrays (C, H, W), float32 or bool, and strings `id` and `scene`."""
+
+Progress = Callable[[int, int, str], None]
+"""Called as progress(done, total, what) during long preparations."""
+
+
+class Dataset(Protocol):
+    """Examples by index. Optionally also `prepare(progress)`: called once in the main process before anything is read."""
+
+    def __len__(self) -> int: ...
+
+    def sample(self, index: int, rng: np.random.Generator | None) -> Sample:
+        """Example `index`; `rng` drives random augmentation and is None in evaluation, where the answer is fixed."""
+        ...
+
+
+class Base(Protocol):
+    """A torch module; `forward(batch)` gives the prediction."""
+
+    def __call__(self, batch: Batch) -> Prediction: ...
+
+
+class Injection(Protocol):
+    """A torch module that corrects a base's prediction by at most `bound`.
+
+    bound: largest correction, in the target's units. signal: the batch fields that carry the auxiliary signal (what the
+    ablations shuffle or blank). zero_init: a fresh module corrects by exactly 0, and the engine checks it.
+    """
+
+    bound: float
+    signal: Sequence[str]
+    zero_init: bool
+
+    def __call__(self, batch: Batch, base: Prediction, alignment: Tensor) -> Prediction:
+        """`base.corrected(...)`; `alignment` is the target or the base's detached value, as the stage's warp says."""
+        ...
+
+    def correctable(self, batch: Batch) -> Tensor:
+        """(B, 1, H, W) bool: valid pixels at which the signal can say anything (seen by both views, in the image)."""
+        ...
+
+
+class Loss(Protocol):
+    """A scalar to minimise; the recipe's weight is applied by the engine."""
+
+    def __call__(self, prediction: Prediction, batch: Batch) -> Tensor: ...
+
+
+class Metric(Protocol):
+    """Per-sample sums and counts, so that means over samples, pooled means and skipped samples can all be told."""
+
+    def __call__(self, prediction: Prediction, batch: Batch) -> Mapping[str, tuple[Tensor, Tensor]]:
+        """name -> (sum (B,), count (B,)); count 0 marks a sample on which the metric is not defined."""
+        ...
+
+
+Status = Literal["pass", "warn", "fail", "nothing-to-gain", "undetermined"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a gate decided: one sentence, the figures behind it, and what to do next."""
+
+    status: Status
+    reason: str
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    advice: str = ""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Metrics of one pass over a data set.
+
+    mean: name -> mean over samples with a defined value. pooled: name -> mean over all counted pixels.
+    skipped: name -> samples without a defined value. per_sample: name -> one value a sample (nan = not defined).
+    base_mean: as `mean`, of the base alone, when an injection corrected it. ids, scenes: one a sample.
+    """
+
+    mean: Mapping[str, float]
+    pooled: Mapping[str, float]
+    skipped: Mapping[str, int]
+    per_sample: Mapping[str, Sequence[float]]
+    base_mean: Mapping[str, float]
+    ids: Sequence[str]
+    scenes: Sequence[str]
+
+
+Ablation = Literal["none", "shuffle", "zero"]
+
+
+class GateContext(Protocol):
+    """What a gate may look at; everything is held-out data in evaluation mode."""
+
+    system: Any
+    stage: str
+    directory: Path
+    seed: int
+
+    def evaluate(self, warp: Literal["gt", "pred"] = "pred", ablation: Ablation = "none") -> Evaluation:
+        """Metrics on the validation data, computed once for each set of weights and setting."""
+        ...
+
+    def predictions(self, warp: Literal["gt", "pred"] = "pred", data: Literal["val", "train"] = "val") -> Any:
+        """Iterate (batch, prediction) over validation (or training) data without random augmentation."""
+        ...
+
+
+class Gate(Protocol):
+    """A named check with parameters, at the entry or the exit of a stage."""
+
+    def __call__(self, context: GateContext) -> Verdict: ...

@@ -1,0 +1,118 @@
+"""The payloads of the lifecycle hooks: plain data, so that a log line or a tracker needs nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from engine.contracts import Evaluation, Verdict
+
+
+@dataclass(frozen=True)
+class RunStarted:
+    """name of the recipe, directory of the run, stages as (name, title, steps) in order."""
+
+    name: str
+    directory: Path
+    stages: Sequence[tuple[str, str, int]]
+    resumed: bool
+    device: str
+
+
+@dataclass(frozen=True)
+class StageStarted:
+    """stage `name`, number `index` of `total`; `source` says where its weights come from."""
+
+    name: str
+    title: str
+    index: int
+    total: int
+    steps: int
+    source: str
+
+
+@dataclass(frozen=True)
+class StageFrozen:
+    """Parameter counts, the digest of everything frozen, and tensors whose proof gradient was exactly zero."""
+
+    name: str
+    trainable: int
+    frozen: int
+    digest: str
+    zero_gradient: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Step:
+    """Means since the last event: loss and its weighted terms, gradient norm, learning rate, seconds."""
+
+    stage: str
+    step: int
+    steps: int
+    loss: float
+    terms: Mapping[str, float]
+    gradient_norm: float
+    learning_rate: float
+    seconds_per_step: float
+    data_share: float
+    skipped: int
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """`moment` is "before", "step N" or "after"; `warp` is "gt", "pred" or "off" (no injection)."""
+
+    stage: str
+    moment: str
+    warp: str
+    ablation: str
+    evaluation: Evaluation
+
+
+@dataclass(frozen=True)
+class GateDecided:
+    """`action` is what follows: "go on", "stop", "extend", or "go on, overridden"."""
+
+    stage: str
+    at: Literal["entry", "exit"]
+    check: str
+    verdict: Verdict
+    action: str
+
+
+@dataclass(frozen=True)
+class CheckpointSaved:
+    stage: str
+    step: int
+    path: Path
+    best: bool
+
+
+@dataclass(frozen=True)
+class StageFinished:
+    """`frozen_digest` equals the one of `StageFrozen`; that is what "frozen" means."""
+
+    name: str
+    seconds: float
+    weights: Path
+    frozen_digest: str
+
+
+@dataclass(frozen=True)
+class RunFinished:
+    """`status` is "done", "refused" (a gate), "diverged", "interrupted" or "failed"; `summary` holds the final rows."""
+
+    status: str
+    seconds: float
+    directory: Path
+    summary: Sequence[Mapping[str, Any]]
+    message: str
+
+
+@dataclass(frozen=True)
+class Note:
+    level: Literal["info", "warning"]
+    text: str
+    details: Mapping[str, Any]

@@ -1,0 +1,129 @@
+"""Every hook of the engine, in one file.
+
+Registration hooks receive `register` and call it once for each thing they bring; they must stay cheap (no torch, no
+zarr), which is why `factory` may be the string "package.module:attribute". Order: registrations when a command starts,
+then for each run
+
+    engine_run_started
+        for each stage
+            engine_stage_started
+                engine_gate_decided        entry gates
+                engine_evaluated           before the first step, when nothing was measured for these weights yet
+                engine_step                every `log_every` steps
+                engine_evaluated           every `evaluate_every` steps, and at the end
+                engine_checkpoint_saved    every `checkpoint_every` steps, and at the end
+                engine_gate_decided        exit gates
+            engine_stage_finished
+    engine_run_finished                    also after a failure; `event.status` tells
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import pluggy
+
+from engine import events
+
+PROJECT = "engine"
+F = TypeVar("F", bound=Callable[..., Any])
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+Register = Callable[..., None]
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Registration: register(name, options, factory), `options` a pydantic model, `factory(options)` builds the object
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@hookspec
+def engine_models(register: Register) -> None:
+    """Bring base models.
+
+    `register(name, options, factory, target="disparity", weights={"name": path})`: `target` is the batch field the model
+    learns; `weights` are files the plugin ships, used in recipes as "builtin:name". The factory returns a
+    `torch.nn.Module` that satisfies `engine.contracts.Base`.
+    """
+
+
+@hookspec
+def engine_injections(register: Register) -> None:
+    """Bring auxiliary modules: `register(name, options, factory)`; see `engine.contracts.Injection`."""
+
+
+@hookspec
+def engine_datasets(register: Register) -> None:
+    """Bring data sets: `register(name, options, factory)`; see `engine.contracts.Dataset`."""
+
+
+@hookspec
+def engine_losses(register: Register) -> None:
+    """Bring losses: `register(name, options, factory)`; see `engine.contracts.Loss`."""
+
+
+@hookspec
+def engine_metrics(register: Register) -> None:
+    """Bring metrics: `register(name, options, factory, produces=names)`; `names(options)` lists the names they yield."""
+
+
+@hookspec
+def engine_gates(register: Register) -> None:
+    """Bring gates: `register(name, options, factory, needs=metrics)`; `metrics(options)` lists metric names it reads."""
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Lifecycle: called by the engine with a typed payload; what an implementation returns is ignored
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@hookspec
+def engine_run_started(event: events.RunStarted) -> None:
+    """A run directory exists and the first stage is about to be prepared."""
+
+
+@hookspec
+def engine_stage_started(event: events.StageStarted) -> None:
+    """Weights are in place; nothing of this stage has been measured or trained yet."""
+
+
+@hookspec
+def engine_stage_frozen(event: events.StageFrozen) -> None:
+    """The frozen part is fixed and fingerprinted, and one batch has proved where gradients go."""
+
+
+@hookspec
+def engine_step(event: events.Step) -> None:
+    """Figures of the last steps; called every `log_every` steps, so that no step waits for the device."""
+
+
+@hookspec
+def engine_evaluated(event: events.Evaluated) -> None:
+    """The system was measured on held-out data."""
+
+
+@hookspec
+def engine_gate_decided(event: events.GateDecided) -> None:
+    """A gate gave its verdict and the engine decided what follows from it."""
+
+
+@hookspec
+def engine_checkpoint_saved(event: events.CheckpointSaved) -> None:
+    """A checkpoint is complete on disk."""
+
+
+@hookspec
+def engine_stage_finished(event: events.StageFinished) -> None:
+    """The stage has trained, passed its exit gates, and its frozen tensors are proved unchanged."""
+
+
+@hookspec
+def engine_run_finished(event: events.RunFinished) -> None:
+    """The run is over, for better or worse."""
+
+
+@hookspec
+def engine_note(event: events.Note) -> None:
+    """Something the user should know: a warning, a report of loaded weights, progress of a long preparation."""

@@ -1,0 +1,1 @@
+"""Polarisation signal and the bounded correction that learns from it."""

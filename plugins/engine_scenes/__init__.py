@@ -1,0 +1,1 @@
+"""Procedural polarised stereo scenes."""

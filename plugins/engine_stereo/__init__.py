@@ -1,0 +1,1 @@
+"""Disparity losses, metrics, readers and pictures."""
