@@ -1,0 +1,138 @@
+"""Weight files: read without running code from them, loaded strictly, reported by count and by name."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from engine.errors import InputError, WorldError
+
+WRAPPERS = ("state_dict", "model")
+"""Keys under which published checkpoints keep their tensors."""
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What happened to each tensor of a file and of the module it was loaded into."""
+
+    source: str
+    matched: Sequence[str]
+    renamed: Mapping[str, str]
+    missing: Sequence[str]
+    unexpected: Sequence[str]
+    wrong_shape: Mapping[str, str]
+
+    def __str__(self) -> str:
+        text = f"{self.source}: {len(self.matched) + len(self.renamed)} tensors loaded"
+        counts = [
+            (len(self.renamed), "renamed"),
+            (len(self.missing), "missing"),
+            (len(self.unexpected), "unexpected"),
+            (len(self.wrong_shape), "wrong shape"),
+        ]
+        return text + "".join(f", {count} {what}" for count, what in counts if count)
+
+    def to_dict(self) -> dict[str, object]:
+        """Counts and names, for the event log."""
+        return {
+            "source": self.source,
+            "matched": len(self.matched),
+            "renamed": dict(self.renamed),
+            "missing": list(self.missing),
+            "unexpected": list(self.unexpected),
+            "wrong_shape": dict(self.wrong_shape),
+        }
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Tensors by name from a safetensors file or a torch file; a torch file is read with `weights_only`.
+
+    Raises WorldError when the file is missing or damaged, InputError when it is no weights file.
+    """
+    if not path.is_file():
+        raise WorldError(f"no weights file at {path}")
+    if path.suffix == ".safetensors":
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise WorldError(f"{path} is damaged or not a safetensors file: {error}") from error
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise InputError(f"{path} holds more than tensors and is not opened, since that could run code") from error
+    except (RuntimeError, EOFError) as error:
+        raise WorldError(f"{path} is damaged or not a torch file: {error}") from error
+    for key in WRAPPERS:
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+            break
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise InputError(f"{path} holds no mapping of tensors (looked at the top level and under {', '.join(WRAPPERS)})")
+    return content
+
+
+def write_weights(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, str] | None = None) -> None:
+    """Write tensors by name to a safetensors file."""
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path, metadata=dict(about or {}))
+
+
+def load_into(module: nn.Module, tensors: Mapping[str, Tensor], source: str, rename: Mapping[str, str] | None = None) -> LoadReport:
+    """Copy tensors into a module, all or none: any missing tensor or wrong shape is an error and nothing is copied.
+
+    `rename` maps names in the file to names in the module; a `module.` prefix (left by parallel wrappers) is
+    dropped as well. Tensors the module has no place for are reported, not loaded. Values are cast to the
+    module's dtype. Raises InputError with the report.
+    """
+    wanted = module.state_dict(keep_vars=True)
+    renames = {name: (rename or {}).get(name, name).removeprefix("module.") for name in tensors}
+    arrived = {renames[name]: name for name in tensors}
+    present = [name for name in wanted if name in arrived]
+    report = LoadReport(
+        source=source,
+        matched=[name for name in present if arrived[name] == name and _fits(tensors[name], wanted[name])],
+        renamed={arrived[name]: name for name in present if arrived[name] != name and _fits(tensors[arrived[name]], wanted[name])},
+        missing=[name for name in wanted if name not in arrived],
+        unexpected=[name for name in tensors if renames[name] not in wanted],
+        wrong_shape={
+            name: f"file {tuple(tensors[arrived[name]].shape)}, module {tuple(wanted[name].shape)}"
+            for name in present
+            if not _fits(tensors[arrived[name]], wanted[name])
+        },
+    )
+    if report.missing or report.wrong_shape:
+        raise InputError(
+            f"{report}; missing: {_some(report.missing)}; wrong shape: {_some([f'{k} ({v})' for k, v in report.wrong_shape.items()])}; "
+            f"unexpected: {_some(report.unexpected)}",
+            "check that the model's size in the recipe is the one these weights were made for",
+        )
+    with torch.no_grad():
+        for name in present:
+            wanted[name].copy_(tensors[arrived[name]])
+    return report
+
+
+def load_system(system: nn.Module, tensors: Mapping[str, Tensor], source: str) -> LoadReport:
+    """Load a file into the whole system, or into its base alone when the file knows no `base.` prefix.
+
+    A file of the whole system also fits a system without injection; the injection's tensors are then reported as
+    unexpected.
+    """
+    if any(name.startswith("base.") for name in tensors):
+        return load_into(system, tensors, source)
+    base: nn.Module = system.base  # type: ignore[assignment]  # nn.Module types every attribute as Tensor | Module
+    return load_into(base, tensors, source)
+
+
+def _fits(tensor: Tensor, place: Tensor) -> bool:
+    return tensor.shape == place.shape
+
+
+def _some(names: Sequence[str]) -> str:
+    return (", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")) or "none"

@@ -1,0 +1,1 @@
+"""Samples in a fixed order, drawn by counters rather than by state."""

@@ -1,0 +1,107 @@
+"""Globs over the system's module names: which parameters and buffers a stage trains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from torch import nn
+
+from engine.errors import InputError, Problem, nearest
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Whether a dotted name fits a pattern: `*` stays within one level, `**` stands for any number of levels.
+
+    All places in the pattern that the levels read so far can have led to are followed at once, so the time is
+    (levels of the name) x (levels of the pattern) whatever the pattern.
+    """
+    wanted = pattern.split(".")
+    reached = _skip_optional({0}, wanted)
+    for level in name.split("."):
+        onward = {at for at in reached if at < len(wanted) and wanted[at] == "**"}
+        onward |= {at + 1 for at in reached if at < len(wanted) and wanted[at] != "**" and fnmatchcase(level, wanted[at])}
+        reached = _skip_optional(onward, wanted)
+    return len(wanted) in reached
+
+
+def _skip_optional(places: set[int], wanted: Sequence[str]) -> set[int]:
+    reached = set(places)
+    for at in sorted(places):
+        while at < len(wanted) and wanted[at] == "**":
+            at += 1
+            reached.add(at)
+    return reached
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a stage trains. Names are full, as in `named_parameters`; `modules` are those in training mode."""
+
+    parameters: frozenset[str]
+    frozen_parameters: frozenset[str]
+    frozen_buffers: frozenset[str]
+    modules: frozenset[str]
+
+
+def select(
+    system: nn.Module,
+    trainable: Sequence[str],
+    frozen: Sequence[str],
+    *,
+    absent: str | None = None,
+    where: Sequence[str] | None = None,
+) -> Selection:
+    """Apply `trainable` and `frozen` patterns to the system; `frozen` wins, and what neither names is frozen.
+
+    A pattern selects a tensor when it matches the tensor's own name or the module that holds it. `absent` is a child
+    that takes no part in the stage (the injection, when it is off); its tensors are frozen whatever the patterns say.
+    `where` locates each pattern (trainable first) for messages. Raises InputError with every pattern that selects
+    nothing.
+    """
+    modules = [name for name, _ in system.named_modules() if name]
+    parameters = [name for name, _ in system.named_parameters()]
+    buffers = [name for name, _ in system.named_buffers()]
+
+    def present(names: Iterable[str]) -> Iterator[str]:
+        return (name for name in names if absent is None or not (name + ".").startswith(absent + "."))
+
+    problems = []
+    for number, pattern in enumerate([*trainable, *frozen]):
+        if not any(_holds(pattern, name) for name in present([*parameters, *buffers])):
+            place = where[number] if where else ""
+            problems.append(_no_match(pattern, place, list(present(modules)), modules, absent))
+    if problems:
+        raise InputError(problems)
+
+    def trains(name: str, test: object = None) -> bool:
+        held = _holds if test is None else matches
+        return any(held(pattern, name) for pattern in trainable) and not any(held(pattern, name) for pattern in frozen)
+
+    chosen = frozenset(name for name in present(parameters) if trains(name))
+    return Selection(
+        parameters=chosen,
+        frozen_parameters=frozenset(parameters) - chosen,
+        frozen_buffers=frozenset(buffers) - frozenset(name for name in present(buffers) if trains(name)),
+        modules=frozenset(name for name in present(modules) if trains(name, matches)),
+    )
+
+
+def _holds(pattern: str, tensor: str) -> bool:
+    owner = tensor.rpartition(".")[0]
+    return matches(pattern, tensor) or matches(pattern, owner)
+
+
+def _no_match(pattern: str, where: str, present: list[str], modules: list[str], absent: str | None) -> Problem:
+    if absent and any(matches(pattern, name) for name in modules):
+        return Problem(where, f"pattern '{pattern}' selects only {absent}, which is off in this stage")
+    if any(matches(pattern, name) for name in present):
+        return Problem(
+            where, f"pattern '{pattern}' names a module that holds no tensors itself", "a pattern that crosses levels",
+            [f"{pattern}.**"],
+        )
+    stem = ".".join(level for level in pattern.split(".") if "*" not in level)
+    tail = pattern[len(stem) :] if pattern.startswith(stem) else ""
+    near = [name + tail for name in nearest(stem or pattern, present)]
+    return Problem(where, f"pattern '{pattern}' matches no module", "a glob over module names, see `engine plan`", near)

@@ -1,0 +1,50 @@
+"""Base and injection together: the module that stages train and globs name."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import nn
+
+from engine.contracts import Injection
+from engine.prediction import Batch, Prediction
+
+Warp = Literal["gt", "pred"]
+
+
+class System(nn.Module):
+    """A base model and, where the recipe has one, the auxiliary module that corrects it.
+
+    Children are `base` and `injection`, so globs read `base.encoder.**` and `injection.**`. `target` names the batch
+    field that the system learns, (B, C, H, W).
+    """
+
+    base: nn.Module
+    injection: nn.Module | None
+    target: str
+    base_trains: bool
+
+    def __init__(self, base: nn.Module, injection: nn.Module | None, target: str) -> None:
+        super().__init__()
+        self.base = base
+        self.injection = injection
+        self.target = target
+        # Set by the freeze, once a stage; walking the parameters every step would cost as much as the step's bookkeeping.
+        self.base_trains = True
+
+    def forward(self, batch: Batch, warp: Warp = "pred", inject: bool = True) -> Prediction:
+        """The base's prediction, corrected when `inject` is set; `warp` chooses what aligns the auxiliary signal."""
+        with torch.set_grad_enabled(self.base_trains and torch.is_grad_enabled()):
+            base: Prediction = self.base(batch)
+        if self.injection is None or not inject:
+            return base
+        alignment = batch[self.target] if warp == "gt" else base.value.detach()
+        corrected: Prediction = self.injection(batch, base, alignment)
+        return corrected
+
+    @property
+    def corrector(self) -> Injection | None:
+        """The injection seen through its contract (bound, signal, correctable)."""
+        injection: Injection | None = self.injection  # type: ignore[assignment]  # nn.Module hides the protocol's attributes
+        return injection
