@@ -1,1 +1,1 @@
-"""Polarisation signal and the bounded correction that learns from it."""
+"""Polarisation as an auxiliary signal: Stokes maths, a bounded correction of disparity, its diagnostics and gates."""

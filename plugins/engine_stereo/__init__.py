@@ -1,1 +1,1 @@
-"""Disparity losses, metrics, readers and pictures."""
+"""Stereo matching for the engine: losses, metrics, pictures, and a real pair to try them on."""

@@ -1,0 +1,86 @@
+"""The Motorcycle pair of Middlebury 2014 as scikit-image ships it: one real scene, without any download."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.contracts import Sample
+from engine.errors import WorldError
+from engine_stereo.options import MotorcycleOptions
+
+_INSTALL = 'pip install "experiment-engine[stereo]"'
+
+
+class Motorcycle:
+    """One example: left, right (3, H, W) float32 0..255, disparity (1, H, W) px, valid (1, H, W) bool.
+
+    The pair is 741 x 500 pixels with disparities of 7 to 60 px; 7 % of the truth is unknown and not valid. There is no
+    occlusion mask, because only one view's disparity is shipped. Scharstein et al., "High-resolution stereo datasets
+    with subpixel-accurate ground truth", GCPR 2014.
+    """
+
+    def __init__(self, options: MotorcycleOptions) -> None:
+        self.scale = options.scale
+        self._example: Sample | None = None
+
+    def __len__(self) -> int:
+        return 1
+
+    def sample(self, index: int, rng: np.random.Generator | None) -> Sample:
+        """The pair; `rng` is not used. Raises WorldError without scikit-image, IndexError for another index than 0."""
+        if index != 0:
+            raise IndexError(f"the data set has one example, and its index is 0, not {index}")
+        if self._example is None:
+            self._example = _read(self.scale)
+        return dict(self._example)
+
+
+def _read(scale: float) -> Sample:
+    folder = _shipped_data()
+    disparity = np.load(folder / "motorcycle_disp.npz")["arr_0"].astype(np.float32)
+    full_height, full_width = disparity.shape
+    height, width = max(1, round(full_height * scale)), max(1, round(full_width * scale))
+    # One sample of the truth a pixel, never a mean: a mean over an edge is the depth of neither side.
+    rows = _centres(height, full_height)
+    columns = _centres(width, full_width)
+    disparity = disparity[rows[:, None], columns] * np.float32(width / full_width)
+    valid = np.isfinite(disparity)
+    return {
+        "left": _image(folder / "motorcycle_left.png", width, height),
+        "right": _image(folder / "motorcycle_right.png", width, height),
+        "disparity": np.where(valid, disparity, np.float32(0))[None],
+        "valid": valid[None],
+        "id": "motorcycle",
+        "scene": "motorcycle",
+    }
+
+
+def _shipped_data() -> Path:
+    # The files are read directly: scikit-image's own loader would go to the network for a file it does not ship.
+    if find_spec("skimage") is None or find_spec("PIL") is None:
+        raise WorldError(f"the data set 'motorcycle' needs scikit-image and Pillow: {_INSTALL}")
+    import skimage
+
+    folder = Path(skimage.__file__).parent / "data"
+    if not (folder / "motorcycle_disp.npz").is_file():
+        raise WorldError(f"scikit-image {skimage.__version__} does not ship the Motorcycle pair: {_INSTALL} --upgrade")
+    return folder
+
+
+def _centres(size: int, full: int) -> NDArray[np.intp]:
+    return ((np.arange(size) + 0.5) * full / size).astype(np.intp)
+
+
+def _image(path: Path, width: int, height: int) -> NDArray[np.float32]:
+    from PIL import Image
+
+    with Image.open(path) as file:
+        picture = file.convert("RGB")
+    if picture.size != (width, height):
+        # Pillow widens the filter when it shrinks, which is what keeps fine texture from aliasing.
+        picture = picture.resize((width, height), Image.Resampling.BICUBIC)
+    return np.ascontiguousarray(np.asarray(picture, dtype=np.float32).transpose(2, 0, 1))

@@ -1,0 +1,78 @@
+"""The options of everything this plugin registers, and the metric names that follow from them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from engine_stereo.regions import Region
+
+Quantity = Literal["epe", "bad", "d1", "a50", "a90", "a95", "a99", "rmse", "bias"]
+Pixels = Annotated[float, Field(gt=0)]
+
+
+class Options(BaseModel):
+    """Options that refuse names they do not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DisparityL1Options(Options):
+    """Options of `disparity_l1`."""
+
+    within_bound: Pixels | None = Field(
+        None,
+        description="px; count only pixels that the injection can repair: base error at most this. No effect on a base "
+        "without injection",
+    )
+
+
+class DisparitySmoothL1Options(DisparityL1Options):
+    """Options of `disparity_smooth_l1`."""
+
+    beta: Pixels = Field(1.0, description="px; quadratic below this error, linear above")
+
+
+class SequenceOptions(Options):
+    """Options of `sequence`."""
+
+    gamma: float = Field(0.9, gt=0, le=1, description="an estimate weighs this much less than the next one")
+    beta: float = Field(0.0, ge=0, description="px; 0 is L1, more is smooth L1 with a quadratic part of this size")
+
+
+class ConfidenceOptions(Options):
+    """Options of `confidence_bce`."""
+
+    threshold: Pixels = Field(4.0, description="px; an estimate within this of the truth should be called confident")
+
+
+class VisibilityOptions(Options):
+    """`visibility_bce` has none."""
+
+
+class ErrorOptions(Options):
+    """Options of the metric `epe`."""
+
+    regions: list[Region] = Field(
+        ["all"], min_length=1, description="masks joined by '&', '~' for not: transparent&noc"
+    )
+    quantities: list[Quantity] = Field(["epe"], min_length=1, description="what to measure in each region")
+    taus: list[Pixels] = Field([1.0, 2.0, 3.0], min_length=1, description="px; the thresholds of 'bad'")
+
+
+class MotorcycleOptions(Options):
+    """Options of the data set `motorcycle`."""
+
+    scale: float = Field(1.0, gt=0, le=1, description="size relative to the shipped 741 x 500 pixels")
+
+
+def error_names(options: ErrorOptions) -> list[str]:
+    """The metric names of `epe`, in the order in which they are produced: `epe/all`, `bad2/transparent&noc`."""
+    names = []
+    for region in options.regions:
+        for quantity in options.quantities:
+            shown = [f"bad{tau:g}" for tau in options.taus] if quantity == "bad" else [quantity]
+            names += [f"{name}/{region}" for name in shown]
+        names.append(f"nonfinite/{region}")
+    return names

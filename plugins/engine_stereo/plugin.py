@@ -1,0 +1,28 @@
+"""What this plugin brings to the engine; nothing heavy is imported before it is built."""
+
+from __future__ import annotations
+
+from engine.hookspecs import Register, hookimpl
+from engine_stereo import options
+
+
+@hookimpl
+def engine_losses(register: Register) -> None:
+    """Losses on disparity, confidence and visibility."""
+    register("disparity_l1", options.DisparityL1Options, "engine_stereo.losses:DisparityL1")
+    register("disparity_smooth_l1", options.DisparitySmoothL1Options, "engine_stereo.losses:DisparitySmoothL1")
+    register("sequence", options.SequenceOptions, "engine_stereo.losses:Sequence")
+    register("confidence_bce", options.ConfidenceOptions, "engine_stereo.losses:ConfidenceBCE")
+    register("visibility_bce", options.VisibilityOptions, "engine_stereo.losses:VisibilityBCE")
+
+
+@hookimpl
+def engine_metrics(register: Register) -> None:
+    """The disparity error by region."""
+    register("epe", options.ErrorOptions, "engine_stereo.metrics:DisparityError", produces=options.error_names)
+
+
+@hookimpl
+def engine_datasets(register: Register) -> None:
+    """A real pair with ground truth that needs no download."""
+    register("motorcycle", options.MotorcycleOptions, "engine_stereo.motorcycle:Motorcycle")
