@@ -10,3 +10,23 @@ from engine_polarization import options
 def engine_injections(register: Register) -> None:
     """The bounded correction from polarisation."""
     register("polarization", options.CorrectionOptions, "engine_polarization.correction:PolarizationCorrection")
+
+
+@hookimpl
+def engine_metrics(register: Register) -> None:
+    """Whether the correction is alive: saturation, spread, fit, gain and harm."""
+    register(
+        "correction",
+        options.DiagnosticsOptions,
+        "engine_polarization.diagnostics:CorrectionDiagnostics",
+        produces=options.diagnostic_names,
+    )
+
+
+@hookimpl
+def engine_gates(register: Register) -> None:
+    """Checks on a trained correction."""
+    gates = "engine_polarization.gates"
+    register("saturation", options.SaturationOptions, f"{gates}:Saturation", needs=options.saturation_needs)
+    register("signal_use", options.SignalUseOptions, f"{gates}:SignalUse", needs=options.metric_needs)
+    register("warp_gap", options.WarpGapOptions, f"{gates}:WarpGap", needs=options.metric_needs)

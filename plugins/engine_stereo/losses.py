@@ -44,9 +44,9 @@ def _norm(difference: Tensor, beta: float) -> Tensor:
 def _repairable(prediction: Prediction, batch: Batch, within: float | None) -> Tensor:
     """Valid pixels (B, 1, H, W) whose base error is at most `within` px; all valid ones without bound or injection."""
     mask: Tensor = batch["valid"]
-    if within is None or prediction.base is None:
-        return mask
-    return mask & ((prediction.base.value.detach().float() - batch["disparity"].float()).abs() <= within)
+    if within is not None and prediction.base is not None:
+        mask = mask & ((prediction.base.value.detach().float() - batch["disparity"].float()).abs() <= within)
+    return mask
 
 
 class DisparityL1:

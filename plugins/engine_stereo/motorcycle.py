@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -67,7 +68,9 @@ def _shipped_data() -> Path:
 
     folder = Path(skimage.__file__).parent / "data"
     if not (folder / "motorcycle_disp.npz").is_file():
-        raise WorldError(f"scikit-image {skimage.__version__} does not ship the Motorcycle pair: {_INSTALL} --upgrade")
+        raise WorldError(
+            f"scikit-image {version('scikit-image')} does not ship the Motorcycle pair: {_INSTALL} --upgrade"
+        )
     return folder
 
 
