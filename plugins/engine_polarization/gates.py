@@ -112,7 +112,7 @@ class WarpGap:
         if not math.isfinite(gap):
             return Verdict("undetermined", f"{o.metric} is not defined", figures, "evaluate on data with that region")
         reason = (
-            f"{o.metric} is {predicted:.3f} px along the prediction, {true:.3f} px along the truth: {gap:.3f} px apart"
+            f"{o.metric} is {predicted:.3f} px along the prediction, {true:.3f} px along the truth: gap {gap:.3f} px"
         )
         if gap <= o.max_gap:
             return Verdict("pass", reason, figures)

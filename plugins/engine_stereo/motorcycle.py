@@ -68,9 +68,7 @@ def _shipped_data() -> Path:
 
     folder = Path(skimage.__file__).parent / "data"
     if not (folder / "motorcycle_disp.npz").is_file():
-        raise WorldError(
-            f"scikit-image {version('scikit-image')} does not ship the Motorcycle pair: {_INSTALL} --upgrade"
-        )
+        raise WorldError(f"scikit-image {version('scikit-image')} ships no Motorcycle pair: {_INSTALL} --upgrade")
     return folder
 
 

@@ -1,0 +1,97 @@
+"""Disparity and its error as pictures that a colour-blind reader can tell apart.
+
+Arrays are numpy, (H, W) or (3, H, W) as in a sample; pictures are (H, W, 3) uint8. Needs matplotlib.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import WorldError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Picture = NDArray[np.uint8]
+Map = NDArray[np.floating[Any]]
+Mask = NDArray[np.bool_]
+
+_UNKNOWN = 255  # white; neither colour map contains it
+
+# px; each doubles the one before, as an error matters by its factor. 3 px, the KITTI threshold, lies inside one class.
+ERROR_STEPS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+
+
+def disparity_picture(disparity: Map, valid: Mask, low: float, high: float) -> Picture:
+    """Disparity (H, W) px from dark (`low`, far) to bright (`high`, near), even to the eye; white where not `valid`.
+
+    Give the truth's range for both truth and estimate, or they cannot be compared.
+    """
+    share = (np.nan_to_num(disparity, posinf=high, neginf=low) - low) / max(high - low, 1e-6)
+    return _painted("viridis", np.clip(share, 0.0, 1.0), valid & np.isfinite(disparity))
+
+
+def error_picture(error: Map, valid: Mask) -> Picture:
+    """Absolute error (H, W) px in the classes of `ERROR_STEPS`, from dark blue (right) to yellow (16 px and more).
+
+    Pixels that are valid but have no finite estimate are as wrong as can be: yellow. White where not `valid`.
+    """
+    size = np.where(np.isfinite(error), np.abs(error), np.inf)
+    return _painted("cividis", np.digitize(size, ERROR_STEPS) / len(ERROR_STEPS), valid)
+
+
+def panel(left: Map, truth: Map, estimate: Map, valid: Mask, title: str = "") -> Figure:
+    """A figure of the left image (3, H, W) 0..255, true and estimated disparity (H, W) px, and the error.
+
+    The error's title has the mean and the share above 3 px over `valid`. Raises WorldError without matplotlib.
+    """
+    _needs_matplotlib()
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import BoundaryNorm, Normalize
+    from matplotlib.figure import Figure
+
+    known = truth[valid]
+    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
+    error = np.abs(estimate - truth)
+    judged = np.where(np.isfinite(error), error, np.inf)[valid]
+    verdict = f"error, mean {judged.mean():.2f} px, {np.mean(judged > 3):.1%} above 3 px" if judged.size else "error"
+
+    height, width = truth.shape
+    # Not through pyplot: it keeps every figure alive until it is closed, and picks a display.
+    figure = Figure(figsize=(10, 10 * height / width + 0.8), layout="constrained")
+    figure.suptitle(title)
+    pictures = {
+        "left": left.transpose(1, 2, 0).clip(0, 255).astype(np.uint8),
+        "true disparity": disparity_picture(truth, valid, low, high),
+        "estimate": disparity_picture(estimate, np.ones_like(valid), low, high),
+        verdict: error_picture(error, valid),
+    }
+    axes = figure.subplots(2, 2)
+    for place, (name, picture) in zip(axes.flat, pictures.items(), strict=True):
+        place.imshow(picture)
+        place.set_title(name)
+        place.set_axis_off()
+
+    scale = ScalarMappable(Normalize(low, high), "viridis")
+    figure.colorbar(scale, ax=axes[0, 1], label="px")
+    classes = ScalarMappable(BoundaryNorm([0.0, *ERROR_STEPS], 256, extend="max"), "cividis")
+    figure.colorbar(classes, ax=axes[1, 1], label="px")
+    return figure
+
+
+def _painted(colours: str, share: Map, known: Mask) -> Picture:
+    _needs_matplotlib()
+    from matplotlib import colormaps
+
+    painted: Picture = np.rint(colormaps[colours](share)[..., :3] * 255).astype(np.uint8)
+    painted[~known] = _UNKNOWN
+    return painted
+
+
+def _needs_matplotlib() -> None:
+    if find_spec("matplotlib") is None:
+        raise WorldError('pictures need matplotlib: pip install "experiment-engine[stereo]"')
