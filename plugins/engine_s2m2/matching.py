@@ -1,0 +1,88 @@
+"""Matching the two views: correlation, optimal transport with dustbins, and the first estimates (spec section 7).
+
+Everything here runs in float32 whatever the precision of the network: sums of exponentials of unscaled correlations
+do not survive half precision.
+"""
+
+from __future__ import annotations
+
+from math import log
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+ROUNDS = 3
+MASKED = -1e4
+WINDOW = 2
+STABILISER = 1e-4
+
+
+class Correlation(nn.Module):
+    """All inner products between normalised left and right features of a row."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layer_norm = nn.LayerNorm(width)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(2B, C, H4, W4), left images first -> K (B, H4, W4, W4) float32, indexed [left column, right column]."""
+        with torch.autocast(features.device.type, enabled=False):
+            left, right = self.layer_norm(features.float().permute(0, 2, 3, 1)).chunk(2)
+            return left @ right.transpose(-1, -2)
+
+
+def right_of_pixel(width: int, device: torch.device) -> Tensor:
+    """(width, width) bool: pairs [i, j] with j > i, which would be matches of negative disparity."""
+    return torch.ones(width, width, dtype=torch.bool, device=device).triu(1)
+
+
+def transport(correlation: Tensor, positivity: bool) -> Tensor:
+    """Matching probabilities P (B, H4, w, w) by three rounds of optimal transport with dustbins.
+
+    correlation: K (B, H4, w, w) float32. Rows and columns of P sum to at most 1; the rest is the dustbin's share. With
+    `positivity` pairs of negative disparity have probability 0.
+    """
+    width = correlation.shape[-1]
+    if positivity:
+        forbidden = right_of_pixel(width, correlation.device)
+        correlation = correlation.masked_fill(forbidden, MASKED)
+    scores = F.pad(correlation, (0, 1, 0, 1))  # the dustbin's score is 0, not learned
+    marginal = scores.new_full((width + 1,), -log(2 * width))
+    marginal[-1] = log(0.5)
+    columns = marginal - scores.logsumexp(-2)
+    for _ in range(ROUNDS - 1):
+        rows = marginal - (scores + columns.unsqueeze(-2)).logsumexp(-1)
+        columns = marginal - (scores + rows.unsqueeze(-1)).logsumexp(-2)
+    scores = scores + columns.unsqueeze(-2)
+    rows = marginal - scores.logsumexp(-1)
+    plan = (scores + (rows + log(2 * width)).unsqueeze(-1))[..., :-1, :-1].exp()
+    return plan.masked_fill(forbidden, 0.0) if positivity else plan
+
+
+def window(volume: Tensor, start: Tensor, count: int) -> Tensor:
+    """`count` neighbouring entries of each row of a volume, zero outside it.
+
+    volume: (B, H, w, n). start: (B, H, w) int64, index of the first entry, any value. Returns (B, H, w, count).
+    """
+    index = start.unsqueeze(-1) + torch.arange(count, device=start.device)
+    last = volume.shape[-1] - 1
+    inside = (index >= 0) & (index <= last)
+    return volume.gather(-1, index.clamp(0, last)) * inside
+
+
+def first_estimates(plan: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Disparity, confidence and visibility (B, 1, H4, W4) from matching probabilities P (B, H4, w, w).
+
+    The disparity is the mean of P over five columns around its maximum, in quarter-resolution px and possibly slightly
+    negative; the confidence is the mass in that window; the visibility is the mass that did not go to the dustbin.
+    """
+    width = plan.shape[-1]
+    best = plan.detach().argmax(-1)
+    near = window(plan, best - WINDOW, 2 * WINDOW + 1)
+    offsets = torch.arange(-WINDOW, WINDOW + 1, device=plan.device, dtype=plan.dtype)
+    mass = near.sum(-1)
+    moment = (near * (best.unsqueeze(-1) + offsets)).sum(-1)
+    columns = torch.arange(width, device=plan.device, dtype=plan.dtype)
+    disparity = columns - (moment + STABILISER) / (mass + STABILISER)
+    return disparity.unsqueeze(1), mass.unsqueeze(1), plan.sum(-1).unsqueeze(1)

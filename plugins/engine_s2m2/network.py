@@ -1,0 +1,186 @@
+"""The S2M2 network: two rectified images in; disparity, visibility and confidence out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from engine.prediction import Batch, Prediction
+from engine_s2m2.backbone import Backbone
+from engine_s2m2.blocks import GatedFusion
+from engine_s2m2.matching import Correlation, first_estimates, transport
+from engine_s2m2.options import S2M2Options
+from engine_s2m2.padding import MULTIPLE, Padding
+from engine_s2m2.refinement import GlobalRefiner, LocalRefiner
+from engine_s2m2.transformer import TransformerStack
+from engine_s2m2.unet import UNet
+from engine_s2m2.upsampling import EdgeMask, QuarterMask, mix_neighbours
+
+
+@dataclass(frozen=True)
+class Size:
+    """Widths in channels; the published sizes share the last four."""
+
+    width: int
+    transformers: int
+    refine_iter: int = 3
+    stem: int = 64
+    disparity_width: int = 96
+    evidence_width: int = 64
+    mask_width: int = 64
+
+
+SIZES = {
+    "nano": Size(32, 1, refine_iter=2),
+    "S": Size(128, 1),
+    "M": Size(192, 2),
+    "L": Size(256, 3),
+    "XL": Size(384, 3),
+}
+
+
+@dataclass
+class Estimates:
+    """All that one pass finds out, at quarter resolution unless said otherwise; disparities in px of their own map.
+
+    disparities: initial, after the global refiner, after each local step, all before they are clamped at 0, so that a
+    clamped pixel still has a gradient. confidences, visibilities: after each local step, the latter before the rule
+    that hides pixels whose match leaves the image. final: disparity, visibility, confidence at full resolution.
+    """
+
+    plan: Tensor
+    initial_confidence: Tensor
+    initial_visibility: Tensor
+    disparities: list[Tensor]
+    confidences: list[Tensor] = field(default_factory=list)
+    visibilities: list[Tensor] = field(default_factory=list)
+    final: tuple[Tensor, Tensor, Tensor] = ()  # type: ignore[assignment]
+
+
+class S2M2(nn.Module):
+    """Stereo matching by global transport and recurrent refinement; the names of its children are those of the weights.
+
+    size: widths and depth. refine_iter: rounds of local refinement. use_positivity: only disparities >= 0.
+    checkpointing: recompute transformers and refinement in the backward pass instead of storing their activations.
+    """
+
+    def __init__(
+        self, size: Size, refine_iter: int | None = None, use_positivity: bool = True, checkpointing: bool = False
+    ) -> None:
+        super().__init__()
+        width = size.width
+        widths = (width, width, 2 * width)
+        self.refine_iter = size.refine_iter if refine_iter is None else refine_iter
+        self.use_positivity = use_positivity
+        self.checkpointing = checkpointing
+        self.cnn_backbone = Backbone(width, size.stem)
+        self.feat_pyramid = UNet(widths, blocks=2 * size.transformers, positional=True)
+        self.transformer = TransformerStack(widths, size.transformers, checkpointing)
+        self.disp_init = Correlation(width)
+        self.global_refiner = GlobalRefiner(width)
+        self.feat_fusion_layer = GatedFusion(width, kernel=3)
+        self.ctx_feat = nn.Sequential(nn.Conv2d(width, width, 1), nn.GELU(), nn.Conv2d(width, width, 1))
+        self.refiner = LocalRefiner(width, size.disparity_width, size.evidence_width)
+        self.upsample_mask_4x_refine = QuarterMask(width, size.mask_width)
+        self.upsample_mask_1x = EdgeMask(width)
+
+    def forward(self, batch: Batch) -> Prediction:
+        """Disparity, confidence and visibility of batch["left"] against batch["right"].
+
+        The images are (B, 3, H, W) float RGB in 0..255. `value` is (B, 1, H, W), px at full resolution, positive where
+        the match lies further left in the right image; `confidence` and `visibility` are (B, 1, H, W) in [0, 1].
+
+        In training mode also `intermediates` (initial, globally refined, each local step; (B, 1, H/4, W/4), values in
+        full-resolution px, possibly negative) and features: "transport" (B, H/4, W/4, W/4), "initial_confidence" and
+        "initial_visibility" (B, 1, H/4, W/4), "confidences" and "visibilities" (refine_iter, B, 1, H/4, W/4).
+
+        Raises ValueError for images under 32 px, and in training for sizes that are no multiples of 32: padding would
+        leave no whole grid of quarter-resolution pixels to compare with the truth.
+        """
+        left, right = batch["left"], batch["right"]
+        padding = Padding(*left.shape[-2:])
+        if not self.training:
+            disparity, visibility, confidence = map(padding.crop, self.match(padding.pad(left), padding.pad(right)))
+            return Prediction(disparity, confidence=confidence, visibility=visibility)
+        if padding.needed:
+            raise ValueError(
+                f"training images are {padding.height} x {padding.width} px, but S2M2 trains on multiples of {MULTIPLE};"
+                " choose such a crop size"
+            )
+        found = self.estimate(left, right)
+        disparity, visibility, confidence = found.final
+        features = {
+            "transport": found.plan,
+            "initial_confidence": found.initial_confidence,
+            "initial_visibility": found.initial_visibility,
+        }
+        if found.confidences:
+            features["confidences"] = torch.stack(found.confidences)
+            features["visibilities"] = torch.stack(found.visibilities)
+        intermediates = [4 * disparity for disparity in found.disparities]
+        return Prediction(disparity, intermediates, confidence, visibility, features)
+
+    def match(self, left: Tensor, right: Tensor, output_upsample: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+        """Disparity (px of the output), visibility and confidence in [0, 1], each (B, 1, H, W) float32.
+
+        left, right: (B, 3, H, W), RGB in 0..255, H and W multiples of 32. With `output_upsample` the three maps are
+        (B, 1, 2H, 2W). The order is that of the published network (spec section 11).
+        """
+        return self.estimate(left, right, output_upsample).final
+
+    def estimate(self, left: Tensor, right: Tensor, output_upsample: bool = False) -> Estimates:
+        """The whole pass with everything it finds on the way; arguments as in `match` (spec sections 7 to 10)."""
+        images = torch.cat((left, right)).contiguous(memory_format=torch.channels_last)
+        images = images.to(self.disp_init.layer_norm.weight.dtype) * (2 / 255) - 1
+        quarter, half = self.cnn_backbone(images)
+        pyramid = self.feat_pyramid(quarter)
+        transformed = self.transformer(pyramid)
+
+        correlation = self.disp_init(transformed)
+        plan = transport(correlation, self.use_positivity)
+        disparity, confidence, visibility = first_estimates(plan)
+        found = Estimates(plan, confidence, visibility, [disparity])
+
+        pairs = left.shape[0]
+        transformed, half, image = transformed[:pairs], half[:pairs], images[:pairs]
+        disparity = self.global_refiner(disparity.detach(), confidence.detach(), transformed)
+        found.disparities.append(disparity)
+        if self.use_positivity:
+            disparity = disparity.clamp(min=0)
+
+        context = self.ctx_feat(self.feat_fusion_layer(transformed, pyramid[0][:pairs]))
+        hidden = context.tanh()
+        # Pairwise means along the right row alone; an odd last column cannot occur, as W is a multiple of 32.
+        levels = (correlation, F.avg_pool1d(correlation.flatten(0, 1), 2).unflatten(0, correlation.shape[:2]))
+        columns = torch.arange(disparity.shape[-1], device=disparity.device, dtype=disparity.dtype)
+        for _ in range(self.refine_iter):
+            state = (hidden, disparity, confidence, visibility, context, *levels)
+            if self.checkpointing and self.training:
+                state = checkpoint(self.refiner, *state, use_reentrant=False, preserve_rng_state=False)
+            else:
+                state = self.refiner(*state)
+            hidden, disparity, confidence, visibility = state
+            found.disparities.append(disparity)
+            found.confidences.append(confidence)
+            found.visibilities.append(visibility)
+            if self.use_positivity:
+                disparity = disparity.clamp(min=0)
+            visibility = visibility * (disparity <= columns)
+
+        maps = torch.cat((4 * disparity, visibility, confidence), 1)
+        maps = mix_neighbours(maps, self.upsample_mask_4x_refine(hidden, half))
+        logits = self.upsample_mask_1x(maps[:, :1], image, half)
+        if output_upsample:
+            logits = F.interpolate(logits, scale_factor=2, mode="bilinear", align_corners=False)
+        disparity, visibility, confidence = mix_neighbours(maps, logits).split(1, 1)
+        found.final = (2 * disparity if output_upsample else disparity, visibility, confidence)
+        return found
+
+
+def build(options: S2M2Options) -> S2M2:
+    """The network that a recipe asks for."""
+    return S2M2(SIZES[options.size], options.refine_iter, options.use_positivity, options.checkpointing)
