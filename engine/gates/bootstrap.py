@@ -59,11 +59,13 @@ def scene_mean(values: Floats, scene_of: NDArray[np.intp]) -> Statistic:
     """
     known = np.isfinite(values)
     scenes = int(scene_of.max()) + 1
-    sums = np.bincount(scene_of[known], weights=values[known], minlength=scenes)
+    # Summed from a reference, images that are all alike give exactly their value, and no interval of rounding noise.
+    reference = float(values[known][0]) if known.any() else 0.0
+    sums = np.bincount(scene_of[known], weights=values[known] - reference, minlength=scenes)
     counts = np.bincount(scene_of[known], minlength=scenes).astype(np.float64)
 
     def statistic(multiplicities: Floats) -> Floats:
-        return _ratio(multiplicities @ sums, multiplicities @ counts)
+        return reference + _ratio(multiplicities @ sums, multiplicities @ counts)
 
     return statistic
 

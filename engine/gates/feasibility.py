@@ -227,7 +227,11 @@ def _means(images: Sequence[ImageResiduals], function: Any) -> Floats:
 
 def _average(values: Floats, shares: Floats) -> float:
     known = np.isfinite(values)
-    return float(np.sum(values[known] * shares[known]) / np.sum(shares[known])) if known.any() else NAN
+    if not known.any():
+        return NAN
+    # From a reference, so that images that are all alike give exactly their value: limits are compared with >=.
+    reference = values[known][0]
+    return float(reference + np.sum((values[known] - reference) * shares[known]) / np.sum(shares[known]))
 
 
 def _doubles(values: NDArray[Any]) -> Floats:

@@ -1,0 +1,70 @@
+"""What several commands share: their arguments, and a recipe opened for work."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from engine.errors import InputError, WorldError
+
+if TYPE_CHECKING:
+    from engine.recipe.schema import Recipe
+    from engine.stages.session import Session
+
+RecipeArgument = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe (TOML), or the directory of a run.", show_default=False)]
+SetOption = Annotated[
+    list[str],
+    typer.Option("--set", metavar="KEY=VALUE", help="Change one key: stage.B.steps=50, train.optimizer.lr=1e-4. May be repeated."),
+]
+WeightsOption = Annotated[
+    Path | None,
+    typer.Option("--weights", metavar="FILE|RUN", help="Weights to load; a run's directory means the last stage it finished."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+
+
+def console(as_json: bool = False) -> Console:
+    """Where text goes: standard output, or standard error when standard output carries JSON."""
+    return Console(stderr=as_json, highlight=False)
+
+
+def print_json(data: Any) -> None:
+    """One JSON document on standard output."""
+    typer.echo(json.dumps(data, indent=1, default=str))
+
+
+def read_recipe(path: Path, overrides: list[str]) -> Recipe:
+    """A recipe from a TOML file, or from a run's directory."""
+    from engine.recipe.load import load_recipe
+    from engine.runs.directory import RECIPE, is_run
+
+    return load_recipe(path / RECIPE if is_run(path) else path, overrides)
+
+
+def open_session(recipe: Recipe, out: Console) -> Session:
+    """A session whose events appear on the console."""
+    from engine.reporting.console import ConsoleReport
+    from engine.stages.session import Session
+
+    recipe.registry.register_object(ConsoleReport(out, recipe.evaluate.key), "console")
+    return Session(recipe, recipe.registry, recipe.registry.emit)
+
+
+def weights_file(path: Path | None) -> Path | None:
+    """The file that `--weights` means; WorldError or InputError when it means none."""
+    from engine.runs.directory import is_run, newest_weights
+
+    if path is None or path.is_file():
+        return path
+    if is_run(path):
+        found = newest_weights(path)
+        if found is None:
+            raise InputError(f"no stage of {path} has finished yet, so it has no weights")
+        return found
+    if path.is_dir() and (path / "weights.safetensors").is_file():
+        return path / "weights.safetensors"
+    raise WorldError(f"no weights file at {path}")

@@ -1,0 +1,369 @@
+"""Find plugins, load them, and keep what they register by kind and name.
+
+A plugin reaches the engine by an entry point of the group "engine" or as a file that a recipe names. Both go through
+the same door; they differ in what a failure means. A broken entry point is a line in `Plugins.broken`, because the user
+may not need that plugin today. A broken file is the user's input, because the recipe asks for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import os
+import pkgutil
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+import pluggy
+from pydantic import BaseModel
+
+from engine import events, hookspecs
+from engine.errors import EngineError, InputError, PluginError, Problem, nearest
+
+Kind = Literal["models", "injections", "datasets", "losses", "metrics", "gates"]
+
+SINGULAR: Mapping[Kind, str] = {
+    "models": "model",
+    "injections": "injection",
+    "datasets": "data set",
+    "losses": "loss",
+    "metrics": "metric",
+    "gates": "gate",
+}
+
+# Keys that the engine itself reads in a plugin's table of the recipe; an option of that name could never be set.
+RESERVED: Mapping[Kind, frozenset[str]] = {
+    "models": frozenset({"plugin", "weights"}),
+    "injections": frozenset({"plugin"}),
+    "datasets": frozenset({"plugin"}),
+    "losses": frozenset({"name", "weight"}),
+    "metrics": frozenset({"name"}),
+    "gates": frozenset({"check", "at", "on_fail", "accept", "extend"}),
+}
+
+EXTRAS: Mapping[Kind, tuple[str, ...]] = {
+    "models": ("target", "weights"),
+    "injections": (),
+    "datasets": (),
+    "losses": (),
+    "metrics": ("produces",),
+    "gates": ("needs",),
+}
+
+HOOK_OF_EVENT: Mapping[type, str] = {
+    events.RunStarted: "engine_run_started",
+    events.StageStarted: "engine_stage_started",
+    events.StageFrozen: "engine_stage_frozen",
+    events.Step: "engine_step",
+    events.Evaluated: "engine_evaluated",
+    events.GateDecided: "engine_gate_decided",
+    events.CheckpointSaved: "engine_checkpoint_saved",
+    events.StageFinished: "engine_stage_finished",
+    events.RunFinished: "engine_run_finished",
+    events.Note: "engine_note",
+}
+
+GROUP = "engine"
+OWN_DISTRIBUTION = "experiment-engine"
+BUILTIN_GATES = "engine.gates.plugin"
+BUILTIN_WEIGHTS = "builtin:"
+
+_FACTORY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+
+
+@contextmanager
+def guarded(what: str, passing: type[Exception] = EngineError) -> Iterator[None]:
+    """Run a plugin's code; whatever it raises becomes a PluginError that begins with `what`.
+
+    `passing` passes as it is. By default that is EngineError: the plugin has already explained itself to the user.
+    """
+    try:
+        yield
+    except passing:
+        raise
+    # A plugin is a stranger's code and may raise anything, even SystemExit from a script's last line. This is the only
+    # place that catches so broadly; everything that calls a plugin goes through it. KeyboardInterrupt passes.
+    except (Exception, SystemExit) as error:
+        raise PluginError(f"{what}: {type(error).__name__}: {error}") from error
+
+
+@dataclass(frozen=True)
+class Registered:
+    """One thing that a plugin brings: its options model, its factory, and who brought it.
+
+    extra: `target` and `weights` of models, `produces` of metrics, `needs` of gates.
+    """
+
+    kind: Kind
+    name: str
+    options: type[BaseModel]
+    factory: str | Callable[[Any], Any]
+    plugin: str
+    distribution: str
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        # a plugin file is named by its path, which is also where it comes from
+        origin = f" ({self.distribution})" if self.distribution != self.plugin else ""
+        return f"{SINGULAR[self.kind]} {self.name!r} of plugin {self.plugin!r}{origin}"
+
+    def build(self, options: BaseModel) -> Any:
+        """The object that the factory makes of `options`.
+
+        Raises PluginError when the factory cannot be imported or raises anything that is not an EngineError.
+        """
+        with guarded(f"{self} could not be built"):
+            factory = pkgutil.resolve_name(self.factory) if isinstance(self.factory, str) else self.factory
+            return factory(options)
+
+    def produces(self, options: BaseModel) -> list[str]:
+        """Names of the figures that this metric yields with `options`."""
+        return self._names("produces", options)
+
+    def needs(self, options: BaseModel) -> list[str]:
+        """Names of the metrics that this gate reads with `options`; empty when it did not say."""
+        return self._names("needs", options) if "needs" in self.extra else []
+
+    def weights_file(self, weights: str) -> Path:
+        """The file behind a recipe's `model.weights`, which is a path or "builtin:name".
+
+        Raises KeyError for a built-in name that the model does not ship; a loaded recipe has none.
+        """
+        if weights.startswith(BUILTIN_WEIGHTS):
+            return Path(self.extra["weights"][weights.removeprefix(BUILTIN_WEIGHTS)])
+        return Path(weights)
+
+    def _names(self, key: str, options: BaseModel) -> list[str]:
+        with guarded(f"{self} failed in `{key}`"):
+            names = list(self.extra[key](options))
+        if not all(isinstance(name, str) for name in names):
+            raise PluginError(f"{self}: `{key}` gave {names!r}; expected a list of names")
+        return names
+
+
+class Plugins:
+    """The plugins of this process and what they registered; `broken` has one line for each that could not be used."""
+
+    def __init__(self) -> None:
+        self._manager = pluggy.PluginManager(hookspecs.PROJECT)
+        self._manager.add_hookspecs(hookspecs)
+        self._registered: dict[Kind, dict[str, Registered]] = {kind: {} for kind in SINGULAR}
+        self.broken: list[str] = []
+
+    def get(self, kind: Kind, name: str) -> Registered:
+        """What is registered as `name`; raises InputError with the nearest names when nothing is."""
+        found = self.find(kind, name)
+        if found is None:
+            raise InputError(self.unknown("", kind, name), advice="\n".join(self.broken))
+        return found
+
+    def find(self, kind: Kind, name: str) -> Registered | None:
+        """What is registered as `name`, or None."""
+        return self._registered[kind].get(name)
+
+    def names(self, kind: Kind) -> list[str]:
+        """The registered names of one kind, sorted."""
+        return sorted(self._registered[kind])
+
+    def unknown(self, where: str, kind: Kind, name: str) -> Problem:
+        """The problem to report at `where` when `name` is not registered."""
+        known = self.names(kind)
+        near = nearest(name, known)
+        expected = "" if near else f"one of {', '.join(known)}" if known else "a plugin that brings one"
+        return Problem(where, f"no plugin brings a {SINGULAR[kind]} named {name!r}", expected, near)
+
+    def register_object(self, plugin: object, name: str) -> None:
+        """Add the engine's own listener (console, event log); its hooks are checked like a plugin's."""
+        self._manager.register(plugin, name=name)
+        mistakes = self._mistakes(name)
+        if mistakes:
+            self._manager.unregister(name=name)
+            raise PluginError(f"plugin {name!r}: {'; '.join(mistakes)}")
+
+    def emit(self, event: object) -> None:
+        """Tell every listener about `event`, the last registered first, as pluggy does.
+
+        Raises PluginError naming plugin and hook when one raises; a KeyboardInterrupt passes.
+        """
+        hook = HOOK_OF_EVENT[type(event)]
+        for listener in reversed(getattr(self._manager.hook, hook).get_hookimpls()):
+            with guarded(f"plugin {listener.plugin_name!r} failed in {hook}"):
+                # pluggy lets an implementation leave out arguments that it does not need
+                listener.function(*[event] * len(listener.argnames))
+
+    def add_path(self, path: Path) -> list[str]:
+        """Load the file that a recipe names; returns what is wrong with it, one sentence each."""
+        if path.suffix != ".py":
+            return [f"{path} is not a Python file; a plugin file ends in .py"]
+        if not path.is_file():
+            return [f"there is no plugin file {path}"]
+        if self._manager.has_plugin(str(path)):
+            return []
+        return self._add(str(path), str(path), lambda: _import_file(path))
+
+    def add_installed(self, name: str, distribution: str, load: Callable[[], object]) -> None:
+        """Load one installed plugin; what is wrong with it goes to `broken`."""
+        for reason in self._add(name, distribution, load):
+            self.broken.append(f"plugin {name!r} ({distribution}) could not be loaded: {reason}")
+
+    def _add(self, name: str, distribution: str, load: Callable[[], object]) -> list[str]:
+        """Load, check and ask one plugin for what it brings; a plugin that fails leaves nothing behind."""
+        brought: list[Registered] = []
+        try:
+            with guarded("it could not be imported"):
+                module = load()
+            with guarded("it could not be registered"):
+                self._manager.register(module, name=name)
+            mistakes = self._mistakes(name)
+            if not mistakes:
+                for kind in SINGULAR:
+                    brought += self._brought(kind, name, distribution)
+        except EngineError as error:
+            mistakes = [f"{error}{_line_in(distribution, error)}"]
+        if mistakes:
+            if self._manager.has_plugin(name):
+                self._manager.unregister(name=name)
+            return mistakes
+        return [reason for thing in brought if (reason := self._keep(thing))]
+
+    def _mistakes(self, name: str) -> list[str]:
+        """Hooks of a registered plugin that would never be called, or that the engine does not call."""
+        known = [hook for hook in vars(hookspecs) if hook.startswith("engine_")]
+        plugin = self._manager.get_plugin(name)
+        mistakes = []
+        for hook in self._manager.get_hookcallers(plugin) or []:
+            implementation = next(impl for impl in hook.get_hookimpls() if impl.plugin is plugin)
+            if not hook.has_spec():
+                near = nearest(hook.name, known, count=1)
+                mistakes.append(f"there is no hook {hook.name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+            elif implementation.wrapper or implementation.hookwrapper:
+                mistakes.append(f"{hook.name!r} is a hook wrapper; the engine calls plain implementations only")
+        for hook_name in known:
+            function = getattr(plugin, hook_name, None)
+            if inspect.isroutine(function) and not hasattr(function, f"{hookspecs.PROJECT}_impl"):
+                mistakes.append(f"{hook_name!r} is not marked; put @hookimpl above it")
+        return mistakes
+
+    def _brought(self, kind: Kind, plugin: str, distribution: str) -> list[Registered]:
+        brought: list[Registered] = []
+
+        def register(name: str, options: type[BaseModel], factory: str | Callable[[Any], Any], **extra: Any) -> None:
+            thing = Registered(kind, name, options, factory, plugin, distribution, extra)
+            _check(thing)
+            brought.append(thing)
+
+        hook = f"engine_{kind}"
+        for implementation in getattr(self._manager.hook, hook).get_hookimpls():
+            if implementation.plugin_name == plugin:
+                with guarded(f"{hook} failed"):
+                    implementation.function(*[register] * len(implementation.argnames))
+        return brought
+
+    def _keep(self, thing: Registered) -> str:
+        """Add `thing`; a name that is taken stays with the plugin that came first, and the reason is returned."""
+        first = self._registered[thing.kind].setdefault(thing.name, thing)
+        if first is thing:
+            return ""
+        return f"plugin {thing.plugin!r} brings {SINGULAR[thing.kind]} {thing.name!r}, which is already the {first}"
+
+
+def load(extra: Sequence[Path] = ()) -> Plugins:
+    """Load the engine's gates, every installed plugin, then the files `extra`.
+
+    Raises InputError with everything that is wrong with a file of `extra`.
+    """
+    plugins = Plugins()
+    if importlib.util.find_spec(BUILTIN_GATES):
+        plugins.add_installed("engine", OWN_DISTRIBUTION, lambda: importlib.import_module(BUILTIN_GATES))
+    for entry in sorted(importlib.metadata.entry_points(group=GROUP), key=_own_first):
+        distribution = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "unknown distribution"
+        plugins.add_installed(entry.name, distribution, entry.load)
+    problems = [Problem(str(path), reason) for path in extra for reason in plugins.add_path(path)]
+    if problems:
+        raise InputError(problems)
+    return plugins
+
+
+def module_name(path: Path) -> str:
+    """The name under which a plugin file is imported: the same for the same file with the same content."""
+    resolved = path.resolve()
+    digest = hashlib.sha256(os.fsencode(resolved) + b"\0" + resolved.read_bytes()).hexdigest()[:12]
+    return f"engine_path_plugin_{re.sub(r'[^0-9A-Za-z_]', '_', path.stem)}_{digest}"
+
+
+def _own_first(entry: importlib.metadata.EntryPoint) -> tuple[bool, str, str]:
+    """Sort key: what the engine ships keeps its names against any other distribution; then the order is by name."""
+    distribution = entry.dist.name if entry.dist else ""
+    return distribution != OWN_DISTRIBUTION, entry.name, distribution
+
+
+def _import_file(path: Path) -> ModuleType:
+    name = module_name(path)
+    if name in sys.modules:
+        # A second load must give the same classes, or objects pickled for the workers would not be recognised.
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # before it runs: dataclasses and pickle look their module up here
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]  # a half-run module must not be found by the next load
+        raise
+    return module
+
+
+def _line_in(file: str, error: BaseException) -> str:
+    """' (file:line)' of the deepest frame in the plugin's own file, when the failure passed through it."""
+    frames = traceback.extract_tb(error.__cause__.__traceback__) if error.__cause__ else []
+    lines = [frame.lineno for frame in frames if frame.filename == file]
+    return f" ({file}:{lines[-1]})" if lines else ""
+
+
+def _check(thing: Registered) -> None:
+    """Refuse a registration that could not work later, while the plugin that made it can still be named."""
+    label = f"register({thing.name!r}, ...)"
+    if not isinstance(thing.name, str) or not thing.name:
+        raise PluginError(f"{label}: the name must be a text that is not empty")
+    if not (isinstance(thing.options, type) and issubclass(thing.options, BaseModel)):
+        raise PluginError(f"{label}: options must be a pydantic model class, not {thing.options!r}")
+    taken = sorted(RESERVED[thing.kind] & thing.options.model_fields.keys())
+    if taken:
+        raise PluginError(f"{label}: the engine reads {', '.join(taken)} itself; give that option another name")
+    if isinstance(thing.factory, str):
+        if not _FACTORY.fullmatch(thing.factory):
+            raise PluginError(f"{label}: the factory {thing.factory!r} is not of the form 'package.module:attribute'")
+    elif not callable(thing.factory):
+        raise PluginError(f"{label}: the factory must be callable or 'package.module:attribute'")
+    _check_extra(label, thing)
+
+
+def _check_extra(label: str, thing: Registered) -> None:
+    known = EXTRAS[thing.kind]
+    for key in thing.extra.keys() - set(known):
+        near = nearest(key, known, count=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise PluginError(f"{label}: a {SINGULAR[thing.kind]} takes no {key!r}{hint}")
+    if thing.kind == "models":
+        target = thing.extra.get("target")
+        if not isinstance(target, str) or not target:
+            raise PluginError(f"{label}: a model needs target=, the batch field that it learns")
+        weights = thing.extra.get("weights", {})
+        if not isinstance(weights, Mapping) or not all(isinstance(file, str | Path) for file in weights.values()):
+            raise PluginError(f"{label}: weights must map names to files")
+    if thing.kind == "metrics" and not callable(thing.extra.get("produces")):
+        raise PluginError(f"{label}: a metric needs produces=, a function from options to the names it yields")
+    if thing.kind == "gates" and "needs" in thing.extra and not callable(thing.extra["needs"]):
+        raise PluginError(f"{label}: needs must be a function from options to names of metrics")

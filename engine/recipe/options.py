@@ -1,0 +1,101 @@
+"""Check data against pydantic models with TOML's own types, and find the paths among a plugin's options."""
+
+from __future__ import annotations
+
+import json
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+from engine.recipe.expand import absolute
+from engine.recipe.nodes import Node
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def parse(model: type[M], data: Any, extra: Literal["forbid", "allow"]) -> M:
+    """`data` as an instance of `model`; raises pydantic's ValidationError.
+
+    Goes through JSON because pydantic's strict rules for JSON are TOML's types: "5" is no number and 5 is no text, but
+    a text may become a Path, a date or an Enum, and an array a tuple, as a plugin's model asks.
+    """
+    return model.model_validate_json(json.dumps(data, default=str), strict=True, extra=extra)
+
+
+def parse_options(model: type[M], data: Any) -> M:
+    """As `parse`; unknown keys are errors at every depth unless the plugin's model says that it takes any."""
+    return parse(model, data, "allow" if model.model_config.get("extra") == "allow" else "forbid")
+
+
+def make_paths_absolute(annotation: Any, node: Node) -> None:
+    """Make the values under `node` absolute where `annotation` asks for a path and leaves no other reading."""
+    if node.value is None:
+        return
+    forms = list(_forms(annotation))
+    if isinstance(node.value, str):
+        if any(_is_path(form) for form in forms) and not any(_takes_text(form, node.value) for form in forms):
+            absolute(node)
+        return
+    for form in forms:
+        if isinstance(form, type) and issubclass(form, BaseModel) and isinstance(node.value, dict):
+            for name, field in form.model_fields.items():
+                child = node.child(field.alias or name)
+                if child is not None:
+                    make_paths_absolute(field.annotation, child)
+        elif get_origin(form) is dict and isinstance(node.value, dict):
+            for child in node.value.values():
+                make_paths_absolute(get_args(form)[1], child)
+        elif get_origin(form) is not None and isinstance(node.value, list):
+            for child in node.value:
+                make_paths_absolute(get_args(form)[0], child)
+
+
+def known_keys(model: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:
+    """The keys that `model` allows in the table at `path`."""
+    annotations: list[Any] = [model]
+    for part in path:
+        annotations = [inner for form in annotations for inner in _inside(form, part)]
+    return [key for form in annotations if _is_model(form) for key in _keys(form)]
+
+
+def _keys(model: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _inside(form: Any, part: str | int) -> Iterator[Any]:
+    """What annotations allow one step inside `form`, every reading of a union."""
+    if _is_model(form):
+        for name, field in form.model_fields.items():
+            if (field.alias or name) == part:
+                yield from _forms(field.annotation)
+    elif get_origin(form) is dict:
+        yield from _forms(get_args(form)[1])
+    elif get_origin(form) is not None and isinstance(part, int):
+        yield from _forms(get_args(form)[0])
+
+
+def _forms(annotation: Any) -> Iterator[Any]:
+    """The plain readings of an annotation: `Annotated` taken off, unions taken apart."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        yield from _forms(get_args(annotation)[0])
+    elif origin in (Union, types.UnionType):
+        for part in get_args(annotation):
+            yield from _forms(part)
+    else:
+        yield annotation
+
+
+def _is_model(form: Any) -> bool:
+    return isinstance(form, type) and issubclass(form, BaseModel)
+
+
+def _is_path(form: Any) -> bool:
+    return isinstance(form, type) and issubclass(form, Path)
+
+
+def _takes_text(form: Any, text: str) -> bool:
+    return form is str or (get_origin(form) is Literal and text in get_args(form))

@@ -1,0 +1,344 @@
+"""What a recipe may say: its tables, keys, types, ranges and defaults.
+
+Only what can be told from the recipe alone is checked here. What depends on plugins or on other tables is in
+`engine.recipe.validate`. TOML has no null, so 0 turns off what is on by default (`clip_norm = 0`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PrivateAttr,
+    SerializerFunctionWrapHandler,
+    Tag,
+    model_serializer,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from engine.errors import nearest
+
+if TYPE_CHECKING:
+    from engine.plugins import Plugins
+    from engine.recipe.nodes import Node
+
+WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt")
+
+# Names become folders of the run and parts of `--set stage.NAME.key=value`: no separators, no dots.
+SLUG = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
+Slug = Annotated[str, Field(pattern=SLUG)]
+Text = Annotated[str, Field(min_length=1)]
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+def _zero_is_off(value: Any) -> Any:
+    return None if isinstance(value, int | float) and not isinstance(value, bool) and value == 0 else value
+
+
+Off = BeforeValidator(_zero_is_off)
+
+
+class Table(BaseModel):
+    """A table of the recipe: unknown keys are errors, values do not change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=False)
+
+
+class PluginTable(BaseModel):
+    """A table whose further keys are the options of a plugin's object.
+
+    `options` is the validated instance of the plugin's options model once the recipe is loaded.
+    """
+
+    # Not frozen: the plugin's model replaces the raw options after the structure of the whole recipe is known.
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    options: Any = Field(default_factory=dict)
+
+    @classmethod
+    def own_keys(cls) -> list[str]:
+        """The keys that the engine reads itself; every other key is an option of the plugin's object."""
+        return [name for name in cls.model_fields if name != "options"]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        own = cls.own_keys()
+        return {key: data[key] for key in own if key in data} | {
+            "options": {key: value for key, value in data.items() if key not in own}
+        }
+
+    @model_serializer(mode="wrap")
+    def _join(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        data: dict[str, Any] = handler(self)
+        options: dict[str, Any] = data.pop("options")
+        return data | options
+
+
+class ModelTable(PluginTable):
+    """[model]: the base model; `weights` is an absolute path, "builtin:NAME", or None for a fresh model."""
+
+    plugin: Text
+    weights: Text | None = None
+
+
+class InjectionTable(PluginTable):
+    """[injection]: the auxiliary module."""
+
+    plugin: Text
+
+
+class DataTable(PluginTable):
+    """[data.train] or [data.val]: one data set."""
+
+    plugin: Text
+
+
+class Data(Table):
+    """[data]: `recipe.data["train"]` (absent when nothing trains) and `recipe.data["val"]`."""
+
+    train: DataTable | None = None
+    val: DataTable
+
+    def __getitem__(self, name: Literal["train", "val"]) -> DataTable:
+        table = self.train if name == "train" else self.val
+        if table is None:
+            raise KeyError(name)
+        return table
+
+
+class LossTable(PluginTable):
+    """One entry of `losses`; the loss is multiplied by `weight`."""
+
+    name: Text
+    weight: float = 1.0
+
+
+class MetricTable(PluginTable):
+    """One entry of `evaluate.metrics`."""
+
+    name: Text
+
+
+class ParameterGroup(Table):
+    """Parameters whose names match the glob `match` learn at the rate `lr`."""
+
+    match: Text
+    lr: Positive
+
+
+class Optimizer(Table):
+    """How parameters change; the first of `groups` that matches a parameter sets its rate."""
+
+    name: Literal["adamw"] = "adamw"
+    lr: Positive = 2e-4
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-5
+    betas: Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)] = [0.9, 0.999]
+    groups: list[ParameterGroup] = []
+
+
+class Schedule(Table):
+    """The learning rate over a stage: `warmup` is a fraction of its steps, `final` a fraction of lr at its end."""
+
+    name: Literal["cosine", "constant", "one-cycle"] = "cosine"
+    warmup: Share = 0.05
+    final: Share = 0.0
+
+
+class Nonfinite(Table):
+    """What follows a loss or gradient that is not finite: stop, or skip the step, at most `limit` times in a stage."""
+
+    policy: Literal["stop", "skip"] = "stop"
+    limit: Count = 10
+
+
+class Train(Table):
+    """[train]: how stages train; every stage may override each key. 0 turns off what may be None."""
+
+    batch_size: Count = 4
+    accumulate: Count = 1
+    workers: Annotated[int, Field(ge=0)] = 0
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+    losses: list[LossTable] = []
+    clip_norm: Annotated[Positive | None, Off] = 1.0
+    ema: Annotated[Annotated[float, Field(gt=0, lt=1)] | None, Off] = None
+    nonfinite: Nonfinite = Nonfinite()
+    log_every: Count = 10
+    evaluate_every: Annotated[Count | None, Off] = None
+    checkpoint_every: Annotated[Count | None, Off] = None
+    keep: Count = 2
+
+
+class Evaluate(Table):
+    """[evaluate]: what is measured on held-out data.
+
+    key: metrics of the final table, in order. best: the metric whose minimum selects the best checkpoint.
+    """
+
+    batch_size: Count = 8
+    metrics: list[MetricTable] = []
+    key: list[Text] = []
+    best: Text | None = None
+
+
+Source = Literal["gt", "pred"]
+
+
+class WarpMix(Table):
+    """Each step aligns by the ground truth with probability `gt`, else by the prediction."""
+
+    gt: Share
+    pred: Share
+
+    @model_validator(mode="after")
+    def _whole(self) -> WarpMix:
+        # 1e-6 forgives decimal shares such as thirds, and nothing that anyone would write on purpose.
+        if abs(self.gt + self.pred - 1) > 1e-6:
+            raise _mistake(f"the shares of gt and pred sum to {self.gt + self.pred:g}", "a sum of 1")
+        return self
+
+    def gt_share(self, progress: float) -> float:
+        """Probability that a step aligns by the ground truth; the same at every `progress`."""
+        return self.gt
+
+    @model_serializer(mode="wrap")
+    def _short(self, handler: SerializerFunctionWrapHandler) -> Any:
+        return {1.0: "gt", 0.0: "pred"}.get(self.gt) or handler(self)
+
+
+class WarpSchedule(Table):
+    """The source changes linearly over the first `over` of the stage, a fraction of its steps, and then stays."""
+
+    source: Source = Field(alias="from")
+    to: Source
+    over: Annotated[float, Field(gt=0, le=1)]
+
+    def gt_share(self, progress: float) -> float:
+        """Probability that a step at `progress` in [0, 1] aligns by the ground truth."""
+        start, end = float(self.source == "gt"), float(self.to == "gt")
+        return start + (end - start) * min(progress / self.over, 1.0)
+
+
+def _spell_out(value: Any) -> Any:
+    if isinstance(value, str):
+        if value not in ("gt", "pred"):
+            raise _mistake(f"the warp source {value!r} is unknown", _WARP_FORMS, nearest(value, ("gt", "pred")))
+        return {"gt": float(value == "gt"), "pred": float(value == "pred")}
+    if value is not None and not isinstance(value, dict | WarpMix | WarpSchedule):
+        raise _mistake(f"'warp' is {value!r}", _WARP_FORMS)
+    return value
+
+
+def _form(value: Any) -> str:
+    scheduled = isinstance(value, dict) and not value.keys().isdisjoint({"from", "to", "over"})
+    return "schedule" if scheduled or isinstance(value, WarpSchedule) else "mix"
+
+
+_WARP_FORMS = "'gt', 'pred', { from = , to = , over = } or { gt = , pred = }"
+Warp = Annotated[Annotated[WarpMix, Tag("mix")] | Annotated[WarpSchedule, Tag("schedule")], Discriminator(_form)]
+
+
+class Extend(Table):
+    """Train the parent stage for `steps` more and ask again, at most `times` times."""
+
+    steps: Count
+    times: Count
+
+
+class GateTable(PluginTable):
+    """[[stage.gate]]: a check before or after a stage; verdicts in `accept` count as good beside "pass"."""
+
+    check: Text
+    at: Literal["entry", "exit"] = "entry"
+    on_fail: Literal["stop", "warn", "extend"] = "stop"
+    accept: list[Literal["warn", "undetermined", "nothing-to-gain"]] = []
+    extend: Extend | None = None
+
+
+class Stage(Table):
+    """[[stage]]: what trains, from which weights, for how long.
+
+    init: an earlier stage's name, or an absolute path to a weights file, or None for the weights of [model]. warp: None
+    exactly when the stage runs without the injection. train: [train] with this stage's own keys over it.
+    """
+
+    name: Slug
+    title: str = ""
+    trainable: Annotated[list[Text], Field(min_length=1)]
+    frozen: list[Text] = []
+    init: Text | None = None
+    warp: Annotated[Warp | None, BeforeValidator(_spell_out)] = None
+    injection: bool
+    steps: Count
+    gates: list[GateTable] = Field(default=[], alias="gate")
+    train: Train
+
+    @model_serializer(mode="wrap")
+    def _flat(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        data: dict[str, Any] = handler(self)
+        train: dict[str, Any] = data.pop("train")
+        return data | train
+
+    @property
+    def init_is_file(self) -> bool:
+        """True when `init` names a weights file, not a stage."""
+        return self.init is not None and is_weights_file(self.init)
+
+
+class Recipe(Table):
+    """A loaded recipe: complete, typed, and checked against the plugins it names."""
+
+    name: Slug
+    description: str = ""
+    seed: Annotated[int, Field(ge=0)] = 0
+    plugins: list[Text] = []
+    model: ModelTable
+    injection: InjectionTable | None = None
+    data: Data
+    train: Train = Train()
+    evaluate: Evaluate = Evaluate()
+    stages: list[Stage] = Field(default=[], alias="stage")
+
+    _nodes: Node | None = PrivateAttr(default=None)
+    _registry: Plugins | None = PrivateAttr(default=None)
+
+    @property
+    def registry(self) -> Plugins:
+        """The plugins that this recipe was checked against, its own files among them."""
+        assert self._registry is not None, "only a recipe from load_recipe has a registry"
+        return self._registry
+
+    def where(self, *path: str | int) -> str:
+        """"file:line:column" of a key, such as where("stage", 1, "trainable", 0), for messages.
+
+        A key that the recipe does not set gives the place of the table it would be in.
+        """
+        assert self._nodes is not None, "only a recipe from load_recipe knows where its keys are"
+        return self._nodes.where(path)
+
+    def resolved(self) -> dict[str, Any]:
+        """This recipe as plain data with every default filled in and every path absolute, in the shape of the file."""
+        data: dict[str, Any] = self.model_dump(mode="json", by_alias=True, round_trip=True)
+        return data
+
+
+def is_weights_file(init: str) -> bool:
+    """Whether a stage's `init` is meant as a file."""
+    return init.endswith(WEIGHT_SUFFIXES)
+
+
+def _mistake(what: str, expected: str, near: list[str] | None = None) -> PydanticCustomError:
+    """An error in the words of `engine.errors.Problem`; `engine.recipe.wording` takes it as it is."""
+    return PydanticCustomError("recipe", "{what}", {"what": what, "expected": expected, "near": near or []})

@@ -1,0 +1,1 @@
+"""What people and programs read of a run; every reporter is a plugin on the lifecycle hooks."""

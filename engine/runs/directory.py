@@ -1,0 +1,59 @@
+"""The run directory `runs/<recipe>/<time>-<short id>/`: a new one, or one to go on with."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from pathlib import Path
+from typing import Any
+
+from engine.errors import InputError, WorldError
+
+RECIPE = "recipe.json"
+STATUS = "status.json"
+
+
+def create(root: Path, name: str) -> Path:
+    """A fresh run directory; WorldError when it cannot be made."""
+    folder = root / name / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise WorldError(f"the run directory {folder} cannot be made: {error.strerror}") from error
+    return folder
+
+
+def unfinished(root: Path, name: str) -> Path:
+    """The newest run of a recipe that has not ended well; InputError when there is none."""
+    for folder in sorted((root / name).glob("*/"), reverse=True):
+        if (folder / RECIPE).is_file() and read_status(folder) != "done":
+            return folder
+    raise InputError(f"no unfinished run of '{name}' under {root / name}", "start one with `engine run RECIPE`")
+
+
+def is_run(path: Path) -> bool:
+    """Whether a path is a run directory."""
+    return (path / RECIPE).is_file()
+
+
+def newest_weights(folder: Path) -> Path | None:
+    """The weights that the last finished stage of a run handed on."""
+    done = sorted(folder.glob("stage-*/weights.safetensors"), key=lambda path: path.stat().st_mtime)
+    return done[-1] if done else None
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write JSON so that a reader never sees half of it."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(data, indent=1, default=str))
+    partial.replace(path)
+
+
+def read_status(folder: Path) -> str | None:
+    """How a run ended: "done", "refused", "diverged", "interrupted", "failed"; None while it runs or after a crash."""
+    try:
+        status: str = json.loads((folder / STATUS).read_text())["status"]
+    except FileNotFoundError:
+        return None
+    return status

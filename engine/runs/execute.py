@@ -1,0 +1,84 @@
+"""A run: its stages in order, each from the weights that its `init` names."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from engine import events
+from engine.errors import DivergedError, EngineError, GateRefusedError, InterruptedRunError
+from engine.recipe.schema import Stage
+from engine.runs import directory
+from engine.runs.provenance import provenance
+from engine.stages.runner import RECORD, WEIGHTS, StageRun, select_stage
+from engine.stages.session import Session
+from engine.training.interrupt import StopRequest, stop_on_signal
+
+STATUSES = {GateRefusedError: "refused", DivergedError: "diverged", InterruptedRunError: "interrupted"}
+
+
+def execute(session: Session, folder: Path, resumed: bool) -> list[dict[str, Any]]:
+    """Run every stage of the session's recipe in `folder`; the rows of the final table.
+
+    A resumed run takes finished stages from the folder and goes on inside the stage that was interrupted. Whatever
+    happens, `engine_run_finished` is called and the folder's status says how it ended. Raises what the stages raise.
+    """
+    recipe, began = session.recipe, time.perf_counter()
+    if not resumed:
+        directory.write_json(folder / directory.RECIPE, recipe.resolved())
+    plugins = {name: distribution for name, distribution in session.plugins.distributions().items()}
+    directory.write_json(folder / ("provenance-resumed.json" if resumed else "provenance.json"), provenance(recipe.seed, plugins))
+    rows: list[dict[str, Any]] = []
+    status, message = "failed", "stopped by an error"
+    try:
+        with stop_on_signal() as stop:
+            stages = [(stage.name, stage.title, stage.steps) for stage in recipe.stages]
+            session.emit(events.RunStarted(recipe.name, folder, stages, resumed, str(session.device)))
+            check_patterns(session)
+            for index, stage in enumerate(recipe.stages):
+                rows += _stage(session, folder, index, stage, stop)
+        status, message = "done", ""
+    except EngineError as error:
+        status, message = STATUSES.get(type(error), "failed"), str(error)
+        raise
+    finally:
+        directory.write_json(folder / directory.STATUS, {"status": status, "message": message, "rows": rows})
+        session.emit(events.RunFinished(status, time.perf_counter() - began, folder, rows, message))
+    return rows
+
+
+def check_patterns(session: Session) -> None:
+    """Hold every stage's patterns against the modules, on the meta device; InputError with all that match nothing."""
+    import torch
+
+    from engine.errors import InputError, Problem
+
+    with torch.device("meta"):
+        system = session.bare_system()
+    problems: list[Problem] = []
+    for index, stage in enumerate(session.recipe.stages):
+        try:
+            select_stage(session, stage, index, system)
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems, "`engine plan` shows the tree of modules")
+
+
+def _stage(session: Session, folder: Path, index: int, stage: Stage, stop: StopRequest) -> Sequence[dict[str, Any]]:
+    """Run one stage, or take it from the folder when it is finished there; its rows of the final table."""
+    place = folder / f"stage-{stage.name}"
+    record = place / RECORD
+    if record.exists() and (content := json.loads(record.read_text()))["status"] == "done":
+        session.emit(events.Note("info", f"stage {stage.name} is finished and taken from the run", {"folder": place.name}))
+        finished: list[dict[str, Any]] = content["rows"]
+        return finished
+    parents = {each.name: each for each in session.recipe.stages}
+    parent = parents.get(stage.init) if stage.init else None
+    source = folder / f"stage-{parent.name}" / WEIGHTS if parent else (Path(stage.init) if stage.init else None)
+    run = StageRun(session, stage, index, place, source, stop)
+    run.run(parent, measure_first=parent is None)
+    return run.rows

@@ -1,0 +1,72 @@
+"""Asking gates: what they may look at, and what follows from their verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from engine import events
+from engine.contracts import Ablation, Evaluation, Gate, Verdict
+from engine.prediction import Batch, Prediction
+from engine.recipe.schema import GateTable
+from engine.stages.session import Session
+from engine.system import System, Warp
+
+
+@dataclass
+class Measured:
+    """A system with its weights as they are now; every evaluation of it is made once. Fulfils `GateContext`."""
+
+    session: Session
+    system: System
+    stage: str
+    directory: Path
+    inject: bool
+    _evaluations: dict[tuple[Warp, Ablation], Evaluation] = field(default_factory=dict)
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return self.session.recipe.seed
+
+    def evaluate(self, warp: Warp = "pred", ablation: Ablation = "none") -> Evaluation:
+        """Metrics on the validation data."""
+        key = (warp, ablation)
+        if key not in self._evaluations:
+            self._evaluations[key] = self.session.evaluate(self.system, warp=warp, inject=self.inject, ablation=ablation)
+        return self._evaluations[key]
+
+    def predictions(self, warp: Warp = "pred", data: Literal["val", "train"] = "val") -> Iterator[tuple[Batch, Prediction]]:
+        """(batch, prediction) over validation or training data."""
+        return self.session.predictions(self.system, data, warp=warp, inject=self.inject)
+
+
+def ask(gate: GateTable, measured: Measured) -> Verdict:
+    """The verdict of one gate."""
+    built: Gate = measured.session.plugins.get("gates", gate.check).build(gate.options)
+    return built(measured)
+
+
+Action = Literal["go on", "go on, overridden", "stop", "extend"]
+
+
+def action(gate: GateTable, verdict: Verdict, extensions_left: int) -> Action:
+    """What follows from a verdict.
+
+    A pass goes on. A status that the recipe accepts, or a failure it only wants to be warned of, goes on and is
+    recorded as an override. What is left stops, unless the parent stage may be trained further.
+    """
+    if verdict.status == "pass":
+        return "go on"
+    if verdict.status in gate.accept or gate.on_fail == "warn":
+        return "go on, overridden"
+    if gate.on_fail == "extend" and extensions_left > 0:
+        return "extend"
+    return "stop"
+
+
+def decided(stage: str, gate: GateTable, verdict: Verdict, what: Action) -> events.GateDecided:
+    """The event that tells of it."""
+    return events.GateDecided(stage=stage, at=gate.at, check=gate.check, verdict=verdict, action=what)

@@ -1,0 +1,266 @@
+"""One stage from its entry gates to the weights it hands on."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engine import events
+from engine.checkpoints.store import CheckpointStore
+from engine.checkpoints.weights import write_weights
+from engine.contracts import Evaluation
+from engine.data.loader import Order, to_device, training_batches
+from engine.errors import GateRefusedError
+from engine.prediction import Batch
+from engine.recipe.schema import GateTable, Stage
+from engine.stages import freeze
+from engine.stages.gating import Measured, action, ask, decided
+from engine.stages.globs import Selection, select
+from engine.stages.proof import prove_gradients, prove_identity
+from engine.stages.session import Session, stage_seed
+from engine.system import System
+from engine.training.interrupt import StopRequest
+from engine.training.loop import Task, draw_warp, train
+from engine.training.losses import WeightedLosses
+
+WEIGHTS = "weights.safetensors"
+RECORD = "record.json"
+
+
+@dataclass
+class StageRun:
+    """A stage at work in its folder. `source` is the weights file it starts from, None for the pretrained base."""
+
+    session: Session
+    stage: Stage
+    index: int
+    folder: Path
+    source: Path | None
+    stop: StopRequest
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    gates: list[dict[str, Any]] = field(default_factory=list)
+
+    def run(self, parent: Stage | None, measure_first: bool) -> Path:
+        """Pass the entry gates, train, measure, pass the exit gates, prove the frozen part unchanged; the weights file.
+
+        `parent` is the stage that `init` names (trained further where a gate says "extend"); `measure_first` when
+        nothing has been measured for the weights the stage starts from. Raises GateRefusedError, DivergedError,
+        InterruptedRunError, PluginError (a broken promise).
+        """
+        began = time.perf_counter()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.session.emit(self._started())
+        resumed = (self.folder / "checkpoints").exists()
+        system = self.session.system(self.source)
+        if not resumed:
+            system = self._enter(system, parent)
+            if measure_first:
+                self._measure(Measured(self.session, system, self.stage.name, self.folder, self.stage.injection), "before")
+        digest = self._train(system, resumed)
+        measured = Measured(self.session, system, self.stage.name, self.folder, self.stage.injection)
+        self._measure(measured, "after")
+        for gate in self._gates("exit"):
+            self._judge(gate, measured, extensions_left=0)
+        return self._hand_on(system, digest, time.perf_counter() - began)
+
+    def _started(self) -> events.StageStarted:
+        recipe = self.session.recipe
+        pretrained = self.session.pretrained()
+        source = self.source.parent.name if self.source else (pretrained.name if pretrained else "fresh weights")
+        total = len(recipe.stages)
+        return events.StageStarted(self.stage.name, self.stage.title, self.index, total, self.stage.steps, source)
+
+    def _gates(self, at: str) -> Iterator[GateTable]:
+        return (gate for gate in self.stage.gates if gate.at == at)
+
+    def _enter(self, system: System, parent: Stage | None) -> System:
+        """Ask the entry gates; where one says extend, train the parent stage further and ask again."""
+        for gate in self._gates("entry"):
+            times = gate.extend.times if gate.extend else 0
+            for extension in range(times + 1):
+                measured = Measured(self.session, system, self.stage.name, self.folder, self.stage.injection)
+                if self._judge(gate, measured, times - extension) != "extend":
+                    break
+                assert parent is not None and gate.extend is not None, "the recipe allows extend only with a parent stage"
+                system = self._extend(parent, gate.extend.steps, extension + 1)
+        return system
+
+    def _judge(self, gate: GateTable, measured: Measured, extensions_left: int) -> str:
+        verdict = ask(gate, measured)
+        what = action(gate, verdict, extensions_left)
+        event = decided(self.stage.name, gate, verdict, what)
+        self.session.emit(event)
+        self.gates.append({"check": gate.check, "at": gate.at, "status": verdict.status, "action": what,
+                           "reason": verdict.reason, "advice": verdict.advice, "figures": dict(verdict.figures)})
+        if what == "stop":
+            self._write_record({"status": "refused"})
+            raise GateRefusedError(f"gate '{gate.check}' at the {gate.at} of stage {self.stage.name}: {verdict.reason}")
+        return what
+
+    def _extend(self, parent: Stage, steps: int, number: int) -> System:
+        """Train the parent for `steps` more from this stage's source, which the result replaces."""
+        longer = parent.model_copy(update={"steps": steps, "gates": ()})
+        name = f"{self.folder.parent.name}/{parent.name}+{number}"
+        folder = self.folder.parent / f"stage-{parent.name}+{number}"
+        further = StageRun(self.session, longer, self.index, folder, self.source, self.stop)
+        self.session.emit(events.Note("info", f"stage {parent.name} trains {steps} steps further", {"folder": name}))
+        done = folder / WEIGHTS
+        self.source = done if done.exists() else further.run(None, measure_first=False)
+        self.rows += further.rows
+        return self.session.system(self.source)
+
+    def _train(self, system: System, resumed: bool) -> str:
+        """Freeze, prove, train; the digest of the frozen part, the same before and after."""
+        session, stage = self.session, self.stage
+        selection = self.selection(system)
+        losses = self._losses()
+        freeze.apply(system, selection)
+        torch.manual_seed(stage_seed(session.recipe.seed, stage.name))
+        before = self._fingerprint(system, selection, resumed)
+        if not resumed:
+            self._prove(system, selection, losses, before)
+        store = CheckpointStore(self.folder / "checkpoints", stage.train.keep)
+        task = Task(
+            stage=stage,
+            seed=session.recipe.seed,
+            system=system,
+            selection=selection,
+            losses=losses,
+            batches=self._batches,
+            accelerator=session.accelerator,
+            store=store,
+            emit=session.emit,
+            measure=self._measure_during,
+            best_of=self._best_of,
+            stop=self.stop,
+            folder=self.folder,
+        )
+        try:
+            train(task, store.latest() if resumed else None)
+        finally:
+            store.close()
+        system.eval()
+        return freeze.prove_unchanged(before, system, selection, stage.name)
+
+    def selection(self, system: System) -> Selection:
+        """What this stage trains; InputError for patterns that select nothing."""
+        return select_stage(self.session, self.stage, self.index, system)
+
+    def _losses(self) -> WeightedLosses:
+        get = self.session.plugins.get
+        return WeightedLosses([(e.name, e.weight, get("losses", e.name).build(e.options)) for e in self.stage.train.losses])
+
+    def _batches(self, first: int, last: int) -> Iterator[Batch]:
+        accelerator = self.session.accelerator
+        dataset = self.session.dataset("train")
+        share = (accelerator.process_index, accelerator.num_processes)
+        order = Order(len(dataset), self.stage.train.batch_size, self.session.recipe.seed, self.stage.name, share)
+        pin = self.session.device.type == "cuda"
+        return training_batches(dataset, order, first, last, workers=self.stage.train.workers, pin=pin)
+
+    def _fingerprint(self, system: System, selection: Selection, resumed: bool) -> freeze.Fingerprint:
+        """Digest the frozen part; a resumed stage must still hold what it held when it began."""
+        path = self.folder / "frozen.json"
+        if not resumed:
+            before = freeze.fingerprint(system, selection)
+            path.write_text(json.dumps(dict(before.tensors), indent=1))
+            return before
+        return freeze.Fingerprint(json.loads(path.read_text()))
+
+    def _prove(self, system: System, selection: Selection, losses: WeightedLosses, before: freeze.Fingerprint) -> None:
+        stage, session = self.stage, self.session
+        batch = to_device(next(self._batches(0, 1)), session.device)
+        warp = draw_warp(session.recipe.seed, stage, 0)
+        corrector = system.corrector
+        fresh = self.source is None or not self._trained_injection()
+        if stage.injection and corrector is not None and corrector.zero_init and fresh:
+            prove_identity(system, batch, warp)
+        proof = prove_gradients(
+            system,
+            selection,
+            lambda: losses(system(batch, warp=warp, inject=stage.injection), batch)[0],
+            session.recipe.where("stage", self.index, "trainable"),
+        )
+        count = {name: parameter.numel() for name, parameter in system.named_parameters()}
+        session.emit(
+            events.StageFrozen(
+                name=stage.name,
+                trainable=sum(count[name] for name in selection.parameters),
+                frozen=sum(count[name] for name in selection.frozen_parameters),
+                digest=before.digest,
+                zero_gradient=proof.zero,
+            )
+        )
+
+    def _trained_injection(self) -> bool:
+        """Whether a stage before this one, along its chain of `init`, trained with the injection on."""
+        stages = {stage.name: stage for stage in self.session.recipe.stages}
+        name = self.stage.init
+        while name in stages:
+            if stages[name].injection:
+                return True
+            name = stages[name].init
+        return name is not None  # a weights file: whatever is in it
+
+    def _measure_during(self, system: System, moment: str) -> Evaluation:
+        measured = Measured(self.session, system, self.stage.name, self.folder, self.stage.injection)
+        return self._measure(measured, moment)
+
+    def _measure(self, measured: Measured, moment: str) -> Evaluation:
+        """Evaluate with every warp that matters to the stage; the predicted one, as at inference, is the result."""
+        for warp in self._warps():
+            evaluation = measured.evaluate("gt" if warp == "gt" else "pred")
+            self.session.emit(events.Evaluated(self.stage.name, moment, warp, "none", evaluation))
+            name = f"evaluation-{moment.replace(' ', '-')}-{warp}.json"
+            (self.folder / name).write_text(json.dumps(evaluation_record(evaluation)))
+            if moment in ("before", "after"):
+                self.rows.append({"stage": self.stage.name, "moment": moment, "warp": warp,
+                                  "mean": dict(evaluation.mean), "base": dict(evaluation.base_mean)})
+        return evaluation
+
+    def _warps(self) -> list[str]:
+        if self.stage.warp is None:
+            return ["off"]
+        aligned_by_truth = max(self.stage.warp.gt_share(0.0), self.stage.warp.gt_share(1.0)) > 0
+        return ["gt", "pred"] if aligned_by_truth else ["pred"]
+
+    def _best_of(self, evaluation: Evaluation) -> float | None:
+        best = self.session.recipe.evaluate.best
+        return None if best is None else evaluation.mean.get(best)
+
+    def _hand_on(self, system: System, digest: str, seconds: float) -> Path:
+        path = self.folder / WEIGHTS
+        if self.session.accelerator.is_main_process:
+            partial = path.with_suffix(".partial")
+            write_weights(partial, system.state_dict(), {"stage": self.stage.name, "recipe": self.session.recipe.name})
+            partial.replace(path)
+            self._write_record({"status": "done", "frozen_digest": digest, "seconds": seconds})
+        self.session.accelerator.wait_for_everyone()
+        self.session.emit(events.StageFinished(self.stage.name, seconds, path, digest))
+        return path
+
+    def _write_record(self, more: dict[str, Any]) -> None:
+        source = str(self.source) if self.source else None
+        record = {"stage": self.stage.name, "source": source, "rows": self.rows, "gates": self.gates, **more}
+        partial = self.folder / f".{RECORD}.partial"
+        partial.write_text(json.dumps(record, indent=1, default=str))
+        partial.replace(self.folder / RECORD)
+
+
+def select_stage(session: Session, stage: Stage, index: int, system: System) -> Selection:
+    """Apply a stage's patterns to the system; InputError for patterns that select nothing, with their place."""
+    recipe = session.recipe
+    where = [recipe.where("stage", index, "trainable", i) for i in range(len(stage.trainable))]
+    where += [recipe.where("stage", index, "frozen", i) for i in range(len(stage.frozen))]
+    return select(system, stage.trainable, stage.frozen, absent=None if stage.injection else "injection", where=where)
+
+
+def evaluation_record(evaluation: Evaluation) -> dict[str, Any]:
+    """An evaluation as plain data, per-sample values included."""
+    return {key: value for key, value in vars(evaluation).items()}

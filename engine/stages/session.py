@@ -1,0 +1,124 @@
+"""What stages, gates and evaluations share: the recipe's objects, built once, and fresh systems with weights in them."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from engine import events
+from engine.checkpoints.weights import load_system, read_weights
+from engine.contracts import Ablation, Dataset, Evaluation, Metric
+from engine.errors import InputError, Problem, WorldError, nearest
+from engine.plugins import Plugins
+from engine.prediction import Batch, Prediction
+from engine.recipe.schema import Recipe
+from engine.system import System, Warp
+from engine.training.evaluate import evaluate, predictions
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+BUILTIN = "builtin:"
+
+
+@dataclass
+class Session:
+    """A recipe at work. Data sets are built and prepared at first use, systems on request."""
+
+    recipe: Recipe
+    plugins: Plugins
+    emit: Callable[[Any], None]
+    _datasets: dict[str, Dataset] = field(default_factory=dict)
+
+    @cached_property
+    def accelerator(self) -> Accelerator:
+        """Device and processes; precision and accumulation are each stage's own and are not set here."""
+        from accelerate import Accelerator
+
+        return Accelerator()
+
+    @property
+    def device(self) -> torch.device:
+        """Where tensors live."""
+        device: torch.device = self.accelerator.device
+        return device
+
+    def dataset(self, split: Literal["train", "val"]) -> Dataset:
+        """A data set of the recipe, prepared (rendered, unpacked) if it has not been."""
+        if split not in self._datasets:
+            section = self.recipe.data[split]
+            dataset: Dataset = self.plugins.get("datasets", section.plugin).build(section.options)
+            prepare = getattr(dataset, "prepare", None)
+            if prepare is not None:
+                if self.accelerator.is_main_process:
+                    prepare(self._progress)
+                self.accelerator.wait_for_everyone()
+            if len(dataset) == 0:
+                raise InputError(Problem(self.recipe.where("data", split), f"data.{split} holds no samples"))
+            self._datasets[split] = dataset
+        return self._datasets[split]
+
+    def _progress(self, done: int, total: int, what: str) -> None:
+        self.emit(events.Note("info", what, {"done": done, "total": total}))
+
+    @cached_property
+    def metrics(self) -> list[Metric]:
+        """The recipe's metrics."""
+        return [self.plugins.get("metrics", each.name).build(each.options) for each in self.recipe.evaluate.metrics]
+
+    def bare_system(self) -> System:
+        """The system with fresh weights drawn from the recipe's seed, on the current default device."""
+        model = self.plugins.get("models", self.recipe.model.plugin)
+        torch.manual_seed(self.recipe.seed)
+        base = model.build(self.recipe.model.options)
+        injection = None
+        if self.recipe.injection is not None:
+            injection = self.plugins.get("injections", self.recipe.injection.plugin).build(self.recipe.injection.options)
+        return System(base, injection, target=model.extra["target"])
+
+    def system(self, weights: Path | None = None) -> System:
+        """A system in evaluation mode on the device: fresh, then the model's pretrained weights, then `weights`."""
+        system = self.bare_system()
+        for path in (self.pretrained(), weights):
+            if path is not None:
+                report = load_system(system, read_weights(path), path.name)
+                level: Literal["info", "warning"] = "warning" if report.unexpected else "info"
+                self.emit(events.Note(level, f"weights {report}", report.to_dict()))
+        return system.to(self.device).eval()
+
+    def pretrained(self) -> Path | None:
+        """The file that `[model] weights` names, one that the plugin ships or a path; None when there is none."""
+        name = self.recipe.model.weights
+        return None if name is None else self.plugins.get("models", self.recipe.model.plugin).weights_file(name)
+
+    def predictions(
+        self, system: System, split: Literal["train", "val"] = "val", *, warp: Warp = "pred", inject: bool = True,
+        ablation: Ablation = "none",
+    ) -> Iterator[tuple[Batch, Prediction]]:
+        """(batch, prediction) over a data set without random augmentation."""
+        return predictions(
+            system, self.dataset(split), batch_size=self.recipe.evaluate.batch_size, device=self.device, warp=warp,
+            inject=inject, ablation=ablation,
+        )
+
+    def evaluate(self, system: System, *, warp: Warp = "pred", inject: bool = True, ablation: Ablation = "none") -> Evaluation:
+        """The recipe's metrics of a system on the validation data."""
+        return evaluate(self.predictions(system, warp=warp, inject=inject, ablation=ablation), self.metrics)
+
+
+def stage_seed(seed: int, stage: str) -> int:
+    """The seed of a stage's own random numbers (dropout)."""
+    return zlib.crc32(f"{seed}/{stage}".encode())
+
+
+def require_weights(path: Path) -> Path:
+    """`path`, if it is there; WorldError otherwise."""
+    if not path.is_file():
+        raise WorldError(f"no weights file at {path}")
+    return path

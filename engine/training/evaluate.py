@@ -1,0 +1,110 @@
+"""One pass over held-out data: metrics per sample, means over samples, and the base alone beside the corrected system."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from engine.contracts import Ablation, Dataset, Evaluation, Metric
+from engine.data.loader import Fixed, evaluation_batches, to_device
+from engine.errors import PluginError
+from engine.prediction import Batch, Prediction
+from engine.system import System, Warp
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients; every module's own mode is put back after."""
+    modes = [(each, each.training) for each in module.modules()]
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for each, mode in modes:
+            each.training = mode
+
+
+def predictions(
+    system: System, dataset: Dataset, *, batch_size: int, device: torch.device, warp: Warp = "pred", inject: bool = True,
+    ablation: Ablation = "none", workers: int = 0,
+) -> Iterator[tuple[Batch, Prediction]]:
+    """(batch, prediction) over a data set in order, in evaluation mode and float32."""
+    signal = system.corrector.signal if system.corrector is not None else ()
+    fixed = Fixed(dataset, signal, ablation)
+    for batch in evaluation_batches(fixed, batch_size, workers=workers, pin=device.type == "cuda"):
+        moved = to_device(batch, device)
+        with evaluating(system):
+            prediction = system(moved, warp=warp, inject=inject)
+        yield moved, prediction
+
+
+def evaluate(pairs: Iterator[tuple[Batch, Prediction]], metrics: Sequence[Metric]) -> Evaluation:
+    """Collect metrics over (batch, prediction) pairs.
+
+    A sample on which a metric is not defined is skipped and counted, never taken as 0.
+    """
+    whole, base = Tally(), Tally()
+    ids: list[str] = []
+    scenes: list[str] = []
+    with torch.no_grad():
+        for batch, prediction in pairs:
+            size = prediction.value.shape[0]
+            ids += batch.get("id", [str(len(ids) + i) for i in range(size)])
+            scenes += batch.get("scene", ids[-size:])
+            for metric in metrics:
+                whole.add(metric(prediction, batch), size)
+                if prediction.base is not None:
+                    base.add(metric(prediction.base, batch), size)
+    return Evaluation(
+        mean=whole.means(),
+        pooled=whole.pooled(),
+        skipped=whole.skipped(),
+        per_sample=whole.values(),
+        base_mean=base.means(),
+        ids=ids,
+        scenes=scenes,
+    )
+
+
+class Tally:
+    """Sums and counts a sample, by metric name."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, list[Tensor]] = {}
+        self.counts: dict[str, list[Tensor]] = {}
+
+    def add(self, figures: Mapping[str, tuple[Tensor, Tensor]], size: int) -> None:
+        """Add a batch of `size` samples; PluginError when a metric returns other shapes."""
+        for name, (total, count) in figures.items():
+            if total.shape != (size,) or count.shape != (size,):
+                raise PluginError(
+                    f"metric '{name}' returned {tuple(total.shape)} and {tuple(count.shape)} for {size} samples"
+                )
+            self.sums.setdefault(name, []).append(total.double())
+            self.counts.setdefault(name, []).append(count.double())
+
+    def values(self) -> dict[str, list[float]]:
+        """One value a sample; nan where the metric is not defined."""
+        return {name: (torch.cat(self.sums[name]) / torch.cat(self.counts[name])).tolist() for name in self.sums}
+
+    def means(self) -> dict[str, float]:
+        """Mean over samples with a defined value; names without any are left out, a value that is not finite stays."""
+        means = {}
+        for name in self.sums:
+            total, count = torch.cat(self.sums[name]), torch.cat(self.counts[name])
+            if bool((count > 0).any()):
+                means[name] = float((total / count)[count > 0].mean())
+        return means
+
+    def pooled(self) -> dict[str, float]:
+        """All sums over all counts."""
+        counts = {name: float(torch.cat(parts).sum()) for name, parts in self.counts.items()}
+        return {name: float(torch.cat(self.sums[name]).sum()) / count for name, count in counts.items() if count}
+
+    def skipped(self) -> dict[str, int]:
+        """Samples without a defined value."""
+        return {name: int((torch.cat(parts) == 0).sum()) for name, parts in self.counts.items()}
