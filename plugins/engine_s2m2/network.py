@@ -23,7 +23,7 @@ from engine_s2m2.upsampling import EdgeMask, QuarterMask, mix_neighbours
 
 @dataclass(frozen=True)
 class Size:
-    """Widths in channels; the published sizes share the last four."""
+    """Widths in channels. The published sizes share the last five; nano halves them, as they dominate its cost."""
 
     width: int
     transformers: int
@@ -32,10 +32,11 @@ class Size:
     disparity_width: int = 96
     evidence_width: int = 64
     mask_width: int = 64
+    edge_width: int = 16
 
 
 SIZES = {
-    "nano": Size(32, 1, refine_iter=2),
+    "nano": Size(32, 1, refine_iter=2, stem=32, disparity_width=48, evidence_width=32, mask_width=32, edge_width=8),
     "S": Size(128, 1),
     "M": Size(192, 2),
     "L": Size(256, 3),
@@ -86,7 +87,7 @@ class S2M2(nn.Module):
         self.ctx_feat = nn.Sequential(nn.Conv2d(width, width, 1), nn.GELU(), nn.Conv2d(width, width, 1))
         self.refiner = LocalRefiner(width, size.disparity_width, size.evidence_width)
         self.upsample_mask_4x_refine = QuarterMask(width, size.mask_width)
-        self.upsample_mask_1x = EdgeMask(width)
+        self.upsample_mask_1x = EdgeMask(width, size.edge_width)
 
     def forward(self, batch: Batch) -> Prediction:
         """Disparity, confidence and visibility of batch["left"] against batch["right"].
@@ -108,8 +109,8 @@ class S2M2(nn.Module):
             return Prediction(disparity, confidence=confidence, visibility=visibility)
         if padding.needed:
             raise ValueError(
-                f"training images are {padding.height} x {padding.width} px, but S2M2 trains on multiples of {MULTIPLE};"
-                " choose such a crop size"
+                f"training images are {padding.height} x {padding.width} px, but S2M2 trains on"
+                f" multiples of {MULTIPLE}; choose such a crop size"
             )
         found = self.estimate(left, right)
         disparity, visibility, confidence = found.final

@@ -14,7 +14,9 @@ class _Options(BaseModel):
 class S2M2Options(_Options):
     """The network: S, M, L and XL fit the published weights, nano is for training on a CPU."""
 
-    size: Literal["nano", "S", "M", "L", "XL"] = Field("nano", description="number of parameters: 2, 27, 80, 181, 406 M")
+    size: Literal["nano", "S", "M", "L", "XL"] = Field(
+        "nano", description="number of parameters: 2, 27, 80, 181, 406 M"
+    )
     refine_iter: int | None = Field(
         None, ge=0, le=32, description="rounds of local refinement; default 2 for nano and 3 for the others"
     )

@@ -34,9 +34,7 @@ class Padding:
             return image
         top, left, height, width = self._margins()
         around = (left, width - self.width - left, top, height - self.height - top)
-        blurred = F.adaptive_avg_pool2d(
-            F.pad(image, around), (self.height // MULTIPLE, self.width // MULTIPLE)
-        )
+        blurred = F.adaptive_avg_pool2d(F.pad(image, around), (self.height // MULTIPLE, self.width // MULTIPLE))
         padded = F.interpolate(blurred, size=(height, width), mode="bilinear", align_corners=False)
         padded[..., top : top + self.height, left : left + self.width] = image
         return padded

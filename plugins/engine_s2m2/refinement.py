@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from engine_s2m2.blocks import join
 from engine_s2m2.matching import window
 from engine_s2m2.unet import UNet
 
@@ -25,9 +26,7 @@ class GlobalRefiner(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.init_feat = nn.Sequential(
-            nn.Conv2d(width + 2, width, 3, padding=1), nn.GELU(), nn.Conv2d(width, width, 1)
-        )
+        self.init_feat = nn.Sequential(nn.Conv2d(width + 2, width, 3, padding=1), nn.GELU(), nn.Conv2d(width, width, 1))
         self.refine_unet = UNet((width, width, width), blocks=1)
         self.out_feat = nn.Sequential(nn.Conv2d(width, 1, 3, padding=1))
 
@@ -37,9 +36,7 @@ class GlobalRefiner(nn.Module):
         disparity, confidence: (B, 1, H4, W4); features: (B, C, H4, W4) of the left image.
         """
         kept = (confidence > CONFIDENT).to(disparity.dtype)
-        inputs = torch.cat(
-            (disparity / GLOBAL_SCALE * kept, clamped_logit(kept * confidence, 0.1), features), 1
-        )
+        inputs = join(disparity / GLOBAL_SCALE * kept, clamped_logit(kept * confidence, 0.1), features)
         filled = GLOBAL_SCALE * self.out_feat(self.refine_unet(self.init_feat(inputs))[0]).float()
         return kept * disparity + (1 - kept) * filled
 
@@ -59,9 +56,9 @@ class SeparableGRU(nn.Module):
             (self.convz1, self.convr1, self.convq1),
             (self.convz2, self.convr2, self.convq2),
         ):
-            both = torch.cat((hidden, inputs), 1)
+            both = join(hidden, inputs)
             keep = torch.sigmoid(reset(both))
-            proposed = torch.tanh(candidate(torch.cat((keep * hidden, inputs), 1)))
+            proposed = torch.tanh(candidate(join(keep * hidden, inputs)))
             hidden = torch.lerp(hidden, proposed, torch.sigmoid(update(both)))
         return hidden
 
@@ -84,9 +81,7 @@ class LocalRefiner(nn.Module):
         super().__init__()
         taps = 2 * RADIUS + 1
         wide, narrow = disparity_width, evidence_width
-        self.disp_feat = nn.Sequential(
-            nn.Conv2d(1, wide, 3, padding=1), nn.GELU(), nn.Conv2d(wide, wide, 3, padding=1)
-        )
+        self.disp_feat = nn.Sequential(nn.Conv2d(1, wide, 3, padding=1), nn.GELU(), nn.Conv2d(wide, wide, 3, padding=1))
         self.corr_feat1 = nn.Sequential(nn.Conv2d(taps, wide, 1), nn.GELU(), nn.Conv2d(wide, narrow, 1))
         self.corr_feat2 = nn.Sequential(nn.Conv2d(taps, wide, 1), nn.GELU(), nn.Conv2d(wide, narrow, 1))
         self.conf_occ_feat = nn.Sequential(
@@ -122,16 +117,13 @@ class LocalRefiner(nn.Module):
         """
         columns = torch.arange(disparity.shape[-1], device=disparity.device, dtype=disparity.dtype)
         position = columns - disparity.squeeze(1)
-        certainty = clamped_logit(torch.cat((confidence, visibility), 1), 0.01)
-        evidence = torch.cat(
-            (
-                self.disp_feat(disparity / GLOBAL_SCALE),
-                self.corr_feat1(lookup(fine, position) / CORRELATION_SCALE),
-                self.corr_feat2(lookup(coarse, position / 2) / CORRELATION_SCALE),
-                context,
-                self.conf_occ_feat(certainty),
-            ),
-            1,
+        certainty = clamped_logit(join(confidence, visibility), 0.01)
+        evidence = join(
+            self.disp_feat(join(disparity / GLOBAL_SCALE)),
+            self.corr_feat1(lookup(fine, position) / CORRELATION_SCALE),
+            self.corr_feat2(lookup(coarse, position / 2) / CORRELATION_SCALE),
+            context,
+            self.conf_occ_feat(certainty),
         )
         hidden = self.gru(hidden, self.refine_unet(self.disp_corr_ctx_cat(evidence))[0])
         disparity = disparity + self.disp_update(hidden).float()
