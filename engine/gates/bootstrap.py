@@ -31,10 +31,10 @@ def bca(
     """Confidence limits of a statistic of independent scenes, one for each level.
 
     statistic: must accept any non-negative multiplicities, which also serves the jackknife; what belongs to a scene
-    stays together because a scene is drawn as a whole. scenes: S. levels in (0, 1): 0.05 gives the lower one-sided
-    95 % limit. A statistic that no resample changes has its own value as every limit; with fewer than two scenes
-    nothing is known and every limit is nan. Formula: B. Efron, Better Bootstrap Confidence Intervals, JASA 82 (1987),
-    with the acceleration from the jackknife.
+    stays together because a scene is drawn as a whole. scenes: S. levels in [0.01, 0.99]: 0.05 gives the lower
+    one-sided 95 % limit. A statistic that no resample changes has its own value as every limit; with fewer than two
+    scenes nothing is known and every limit is nan. Formula: B. Efron, Better Bootstrap Confidence Intervals, JASA 82
+    (1987), with the acceleration from the jackknife.
     """
     if scenes < 2:
         return tuple(float("nan") for _ in levels)
@@ -122,7 +122,6 @@ def _acceleration(left_out: Floats) -> float:
 
 def _adjusted(level: float, bias: float, acceleration: float) -> float:
     shifted = bias + _NORMAL.inv_cdf(level)
-    stretch = 1 - acceleration * shifted
-    if stretch <= 0:  # past the pole of the acceleration formula the limit is the extreme replicate
-        return 1.0 if shifted > 0 else 0.0
-    return _NORMAL.cdf(bias + shifted / stretch)
+    # A jackknife skewness divided by the root of its count stays under 1, so |acceleration| < 1/6, and `shifted` stays
+    # under 6 for limits of 99 % and 20,000 resamples: the denominator is positive.
+    return _NORMAL.cdf(bias + shifted / (1 - acceleration * shifted))

@@ -61,14 +61,14 @@ def design_rule(figures: Figures, settings: Settings) -> str:
     """One line: the bound against the base error, by the statistic that the recipe names."""
     value = judged_error(figures, settings)
     if math.isnan(value):
-        return "design rule: bound >= base error: not measured"
+        return "design rule: bound >= base error, not measured"
     bound, error = _compared(figures.bound, value, settings.unit)
     rule = f"design rule: bound {bound} >= {STATISTICS[settings.statistic]} {error}"
     if value <= figures.bound:
-        return f"{rule}: holds"
+        return f"{rule} holds"
     inside = 1 - figures.equal.outside
-    tail = "fails by the tail: " if figures.equal.median <= figures.usable else "fails: "
-    return f"{rule}: {tail}{100 * inside:.0f} % of pixels are inside the bound"
+    tail = "fails by the tail: " if figures.equal.median <= figures.usable else "fails, "
+    return f"{rule} {tail}{100 * inside:.0f} % of pixels are inside the bound"
 
 
 def judged_error(figures: Figures, settings: Settings) -> float:
@@ -95,13 +95,13 @@ def _decide_measured(figures: Figures, settings: Settings) -> Decision:
         failures.append(design_rule(figures, settings))
     if figures.coverage_high < FAIL_COVERAGE:
         failures.append(
-            f"coverage is at most {figures.coverage_high:.2f} (C {equal.coverage:.2f}, 95 % upper limit); "
-            f"under {FAIL_COVERAGE:.2f} most corrections would saturate"
+            f"coverage is at most {_share(figures.coverage_high, FAIL_COVERAGE)} "
+            f"(C {equal.coverage:.3f}, 95 % upper limit), under {FAIL_COVERAGE:.2f} too many corrections would saturate"
         )
     nothing = _nothing_to_gain(figures, settings)
     if not nothing and equal.structure < FAIL_STRUCTURE:
         failures.append(
-            f"structure κ {equal.structure:.2f} < {FAIL_STRUCTURE:.2f}: the constant "
+            f"structure κ {_share(equal.structure, FAIL_STRUCTURE)} < {FAIL_STRUCTURE:.2f}: the constant "
             f"{quantity(equal.constant, settings.unit)} alone brings E0 from {number(equal.error)} to "
             f"{quantity(equal.constant_error, settings.unit)}, and no correction can go below {number(equal.oracle)}"
         )
@@ -116,7 +116,8 @@ def _decide_measured(figures: Figures, settings: Settings) -> Decision:
         return Decision("warn", doubts, notes, _advice(figures, settings))
     reasons = (
         design_rule(figures, settings),
-        f"coverage is at least {figures.coverage_low:.2f} (C {equal.coverage:.2f}, 95 % lower limit)",
+        f"coverage is at least {_share(figures.coverage_low, PASS_COVERAGE)} "
+        f"(C {equal.coverage:.3f}, 95 % lower limit)",
         f"structure κ {equal.structure:.2f} >= {PASS_STRUCTURE:.2f}",
         f"reach G {equal.reach:.2f} >= {PASS_REACH:.2f}",
     )
@@ -161,13 +162,18 @@ def _doubts(figures: Figures) -> tuple[str, ...]:
     doubts = []
     if not figures.coverage_low >= PASS_COVERAGE:  # so put, a limit that is not known (nan) is a doubt
         doubts.append(
-            f"coverage is certain only to {number(figures.coverage_low, 2)} "
-            f"(C {equal.coverage:.2f}, 95 % lower limit), {PASS_COVERAGE:.2f} is needed"
+            f"coverage is certain only to {_share(figures.coverage_low, PASS_COVERAGE)} "
+            f"(C {equal.coverage:.3f}, 95 % lower limit), {PASS_COVERAGE:.2f} is needed"
         )
     if equal.structure < PASS_STRUCTURE:
-        doubts.append(f"structure κ {equal.structure:.2f} < {PASS_STRUCTURE:.2f}: a constant takes most of the gain")
+        doubts.append(
+            f"structure κ {_share(equal.structure, PASS_STRUCTURE)} < {PASS_STRUCTURE:.2f}: "
+            "a constant takes most of the gain"
+        )
     if equal.reach < PASS_REACH:
-        doubts.append(f"reach G {equal.reach:.2f} < {PASS_REACH:.2f}: most of the error lies beyond the bound")
+        doubts.append(
+            f"reach G {_share(equal.reach, PASS_REACH)} < {PASS_REACH:.2f}: most of the error lies beyond the bound"
+        )
     return tuple(doubts)
 
 
@@ -205,6 +211,11 @@ def _advice(figures: Figures, settings: Settings) -> str:
             f"{settings.bound_option}), which is not free: gradients scale with the bound, and so does the harm "
             "that a wrong correction does where the base was right"
         )
+        if figures.structure_needed < PASS_STRUCTURE:
+            ways[-1] += (
+                f", and not enough here: in range the residual would still be mostly one constant (κ "
+                f"{figures.structure_needed:.2f})"
+            )
     if not figures.coverage_low >= PASS_COVERAGE:
         if figures.equal.coverage >= PASS_COVERAGE:
             ways.append("measure on more scenes, since the point estimate is good enough")
@@ -230,6 +241,13 @@ def _compared(left: float, right: float, unit: str) -> tuple[str, str]:
     """Both numbers with as many digits as it takes to tell them apart."""
     digits = next((d for d in range(3, 9) if left == right or number(left, d) != number(right, d)), 9)
     return quantity(left, unit, digits), quantity(right, unit, digits)
+
+
+def _share(value: float, limit: float) -> str:
+    """A share with as many decimals, three at least, as it takes to tell it from the limit it is compared with."""
+    if math.isnan(value):
+        return "-"
+    return next((text for d in range(3, 9) if float(text := f"{value:.{d}f}") != limit), f"{value:.3f}")
 
 
 def _rounded_up(value: float) -> float:

@@ -68,9 +68,10 @@ class Figures:
 
     equal: every image weighs the same; the decision reads these. pooled: every pixel weighs the same.
     *_low, *_high: one-sided 95 % limits for coverage and q90, a two-sided 95 % interval for error and bias.
-    bound_needed: q90_high / rho, the bound with which coverage would be 0.9 with confidence. bound_for_half: the bound
-    that brings half of the base error within reach. scenes: None when the data do not name them. train_error: E0 on
-    training images. shrinkage: held-out / train error. Errors and bounds in the target's units.
+    bound_needed: q90_high / rho, the bound with which coverage would be 0.9 with confidence. structure_needed: the
+    structure with that bound. bound_for_half: the bound that brings half of the base error within reach. scenes: None
+    when the data do not name them. train_error: E0 on training images. shrinkage: held-out / train error. Errors and
+    bounds in the target's units.
     """
 
     bound: float
@@ -85,6 +86,7 @@ class Figures:
     bias_low: float
     bias_high: float
     bound_needed: float
+    structure_needed: float
     bound_for_half: float
     images: int
     scenes: int | None
@@ -131,7 +133,7 @@ def measure(residuals: Residuals, bound: float, settings: Settings, train: Resid
     usable = settings.rho * bound
     error_limits: tuple[float, ...] = (NAN, NAN)
     coverage_limits = bias_limits = error_limits
-    q90_high = bound_for_half = NAN
+    q90_high = bound_for_half = structure_needed = NAN
     equal = pooled = Summary()
     if images:
         ones = np.ones(len(images))
@@ -147,6 +149,8 @@ def measure(residuals: Residuals, bound: float, settings: Settings, train: Resid
         q90_high = bca(scene_quantile(magnitudes, scene_of, 0.9), scenes)[1]
         values, weights = _mixture(images, ones, finite=True)
         bound_for_half = bound_for_reach(np.abs(values), weights, 0.5)
+        if np.isfinite(q90_high):
+            structure_needed = summarise(images, ones, q90_high / settings.rho, q90_high).structure
     train_error = NAN
     if train is not None and train.images:
         train_error = _average(_means(train.images, np.abs), np.ones(len(train.images)))
@@ -163,6 +167,7 @@ def measure(residuals: Residuals, bound: float, settings: Settings, train: Resid
         bias_low=bias_limits[0],
         bias_high=bias_limits[1],
         bound_needed=q90_high / settings.rho,
+        structure_needed=structure_needed,
         bound_for_half=bound_for_half,
         images=len(images),
         scenes=len({image.scene for image in images}) if residuals.scenes_known else None,

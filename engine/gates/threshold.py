@@ -39,7 +39,7 @@ class ThresholdGate:
         if options.metric not in means:
             near = nearest(options.metric, list(means))
             measured = ", ".join(sorted(means)) or "none"
-            advice = f"did you mean {' or '.join(near)}?" if near else "add the metric to the recipe"
+            advice = f"did you mean {' or '.join(map(repr, near))}?" if near else "add the metric to the recipe"
             return Verdict("fail", f"{name} was not measured; measured are: {measured}", figures, advice)
         if not known:
             return Verdict("fail", f"{name} is {value}: no sample gave it a finite value", figures)
