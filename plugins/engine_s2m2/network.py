@@ -88,6 +88,20 @@ class S2M2(nn.Module):
         self.refiner = LocalRefiner(width, size.disparity_width, size.evidence_width)
         self.upsample_mask_4x_refine = QuarterMask(width, size.mask_width)
         self.upsample_mask_1x = EdgeMask(width, size.edge_width)
+        self._initialise()
+
+    @torch.no_grad()
+    def _initialise(self) -> None:
+        """Make an untrained network start from its matches, so that training from scratch is calm.
+
+        The global refiner's output is multiplied by 100: with the usual initialisation it would throw unmatched pixels
+        some 30 px away. The local updates start at a tenth, as each round adds to what the round before it found.
+        """
+        out = self.global_refiner.out_feat[0]
+        out.weight.mul_(0.01)
+        out.bias.zero_()
+        self.refiner.disp_update[2].weight.mul_(0.1)
+        self.refiner.conf_occ_update[2].weight.mul_(0.1)
 
     def forward(self, batch: Batch) -> Prediction:
         """Disparity, confidence and visibility of batch["left"] against batch["right"].
