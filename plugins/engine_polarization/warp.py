@@ -34,12 +34,16 @@ def warp(right: Tensor, disparity: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def hidden(disparity: Tensor, tolerance: float = 1.0) -> Tensor:
-    """Pixels (B, 1, H, W) bool that a nearer surface hides from the right view, judged by `disparity` alone.
+    """Pixels (B, 1, H, W) bool that a nearer surface hides from the right view, judged by `disparity` (px) alone.
 
-    A surface further right in the left picture that lands at or left of a pixel's own place in the right view lies in
-    front of it. `tolerance` (px) lets smooth slopes and small noise pass. Pixels with undefined disparity hide nothing.
+    Every pixel is dropped on the nearest column of the right view, where the largest disparity, the nearest surface,
+    stays; a pixel is hidden when what stayed at its place exceeds it by more than `tolerance` px, which lets slopes and
+    small noise pass. Pixels that look outside, or whose disparity is not finite, neither hide nor are hidden.
     """
-    columns = torch.arange(disparity.shape[-1], device=disparity.device, dtype=disparity.dtype)
-    place = torch.where(disparity.isfinite(), columns - disparity, torch.full_like(disparity, torch.inf))
-    leftmost = place.flip(-1).cummin(-1).values.flip(-1)
-    return place - leftmost > tolerance
+    width = disparity.shape[-1]
+    place = torch.arange(width, device=disparity.device, dtype=disparity.dtype) - disparity
+    inside = (place >= 0) & (place <= width - 1)
+    column = torch.where(inside, place, torch.zeros_like(place)).round().long()
+    depth = torch.where(inside, disparity, torch.full_like(disparity, -torch.inf))
+    nearest = depth.new_full(depth.shape, -torch.inf).scatter_reduce(-1, column, depth, "amax")
+    return inside & (nearest.gather(-1, column) - depth > tolerance)

@@ -37,7 +37,8 @@ class Motorcycle:
             raise IndexError(f"the data set has one example, and its index is 0, not {index}")
         if self._example is None:
             self._example = _read(self.scale)
-        return dict(self._example)
+        # Copies, because who augments in place must not spoil the next answer.
+        return {name: value.copy() if isinstance(value, np.ndarray) else value for name, value in self._example.items()}
 
 
 def _read(scale: float) -> Sample:
