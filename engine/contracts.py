@@ -21,9 +21,14 @@ Progress = Callable[[int, int, str], None]
 
 
 class Dataset(Protocol):
-    """Examples by index. Optionally also `prepare(progress)`: called once in the main process before anything is read."""
+    """Examples by index.
 
-    def __len__(self) -> int: ...
+    Optionally also `prepare(progress)`: called once in the main process before anything is read.
+    """
+
+    def __len__(self) -> int:
+        """How many examples there are."""
+        ...
 
     def sample(self, index: int, rng: np.random.Generator | None) -> Sample:
         """Example `index`; `rng` drives random augmentation and is None in evaluation, where the answer is fixed."""
@@ -33,7 +38,9 @@ class Dataset(Protocol):
 class Base(Protocol):
     """A torch module; `forward(batch)` gives the prediction."""
 
-    def __call__(self, batch: Batch) -> Prediction: ...
+    def __call__(self, batch: Batch) -> Prediction:
+        """The base's own answer."""
+        ...
 
 
 class Injection(Protocol):
@@ -59,7 +66,9 @@ class Injection(Protocol):
 class Loss(Protocol):
     """A scalar to minimise; the recipe's weight is applied by the engine."""
 
-    def __call__(self, prediction: Prediction, batch: Batch) -> Tensor: ...
+    def __call__(self, prediction: Prediction, batch: Batch) -> Tensor:
+        """The loss, differentiable, shape ()."""
+        ...
 
 
 class Metric(Protocol):
@@ -110,7 +119,11 @@ class GateContext(Protocol):
     system: Any
     stage: str
     directory: Path
-    seed: int
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        ...
 
     def evaluate(self, warp: Literal["gt", "pred"] = "pred", ablation: Ablation = "none") -> Evaluation:
         """Metrics on the validation data, computed once for each set of weights and setting."""
@@ -124,4 +137,6 @@ class GateContext(Protocol):
 class Gate(Protocol):
     """A named check with parameters, at the entry or the exit of a stage."""
 
-    def __call__(self, context: GateContext) -> Verdict: ...
+    def __call__(self, context: GateContext) -> Verdict:
+        """The verdict; nothing may be changed on the way."""
+        ...

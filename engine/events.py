@@ -84,6 +84,8 @@ class GateDecided:
 
 @dataclass(frozen=True)
 class CheckpointSaved:
+    """A checkpoint of `stage` at `step` will be at `path` once written; `best` when it is the best so far."""
+
     stage: str
     step: int
     path: Path
@@ -113,6 +115,8 @@ class RunFinished:
 
 @dataclass(frozen=True)
 class Note:
+    """A sentence for the user; `details` hold its figures, or `done` and `total` of a long preparation."""
+
     level: Literal["info", "warning"]
     text: str
     details: Mapping[str, Any]

@@ -43,8 +43,8 @@ Register = Callable[..., None]
 def engine_models(register: Register) -> None:
     """Bring base models.
 
-    `register(name, options, factory, target="disparity", weights={"name": path})`: `target` is the batch field the model
-    learns; `weights` are files the plugin ships, used in recipes as "builtin:name". The factory returns a
+    `register(name, options, factory, target="depth", weights={"name": path})`: `target` is the batch field that the
+    model learns; `weights` are files the plugin ships, used in recipes as "builtin:name". The factory returns a
     `torch.nn.Module` that satisfies `engine.contracts.Base`.
     """
 
@@ -66,12 +66,12 @@ def engine_losses(register: Register) -> None:
 
 @hookspec
 def engine_metrics(register: Register) -> None:
-    """Bring metrics: `register(name, options, factory, produces=names)`; `names(options)` lists the names they yield."""
+    """Bring metrics: `register(name, options, factory, produces=names)`; `names(options)` lists what they yield."""
 
 
 @hookspec
 def engine_gates(register: Register) -> None:
-    """Bring gates: `register(name, options, factory, needs=metrics)`; `metrics(options)` lists metric names it reads."""
+    """Bring gates: `register(name, options, factory, needs=names)`; `names(options)` lists the metrics they read."""
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ class System(nn.Module):
         self.base = base
         self.injection = injection
         self.target = target
-        # Set by the freeze, once a stage; walking the parameters every step would cost as much as the step's bookkeeping.
+        # Set by the freeze, once a stage: walking the parameters costs more than a step's bookkeeping.
         self.base_trains = True
 
     def forward(self, batch: Batch, warp: Warp = "pred", inject: bool = True) -> Prediction:

@@ -46,7 +46,12 @@ class CheckpointStore:
         self._pending: Future[None] | None = None
 
     def save(
-        self, step: int, weights: Mapping[str, Tensor], average: Mapping[str, Tensor] | None, state: Mapping[str, Any], best: bool
+        self,
+        step: int,
+        weights: Mapping[str, Tensor],
+        average: Mapping[str, Tensor] | None,
+        state: Mapping[str, Any],
+        best: bool,
     ) -> Path:
         """Copy the tensors and write them in the background; waits for (and reports on) the write before.
 
@@ -67,7 +72,9 @@ class CheckpointStore:
         try:
             pending.result()
         except OSError as error:
-            raise WorldError(f"a checkpoint could not be written to {self.folder}: {error.strerror or error}") from error
+            raise WorldError(
+                f"a checkpoint could not be written to {self.folder}: {error.strerror or error}"
+            ) from error
 
     def close(self) -> None:
         """Wait for the last write and end the thread."""
@@ -84,7 +91,9 @@ class CheckpointStore:
                 return checkpoint
         return None
 
-    def _write(self, target: Path, step: int, files: Mapping[str, Mapping[str, Tensor]], state: Any, best: bool) -> None:
+    def _write(
+        self, target: Path, step: int, files: Mapping[str, Mapping[str, Tensor]], state: Any, best: bool
+    ) -> None:
         partial = target.with_name(f".{target.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
@@ -110,7 +119,9 @@ class CheckpointStore:
         fresh.replace(self.folder / name)
 
     def _drop_old(self) -> None:
-        kept = {(self.folder / name).read_text().strip() for name in ("latest", "best") if (self.folder / name).exists()}
+        kept = {
+            (self.folder / name).read_text().strip() for name in ("latest", "best") if (self.folder / name).exists()
+        }
         for folder in sorted(self.folder.glob("step-*"))[: -self.keep]:
             if folder.name not in kept:
                 shutil.rmtree(folder)

@@ -74,16 +74,22 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             content = content[key]
             break
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise InputError(f"{path} holds no mapping of tensors (looked at the top level and under {', '.join(WRAPPERS)})")
+        raise InputError(
+            f"{path} holds no mapping of tensors (looked at the top level and under {', '.join(WRAPPERS)})"
+        )
     return content
 
 
 def write_weights(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, str] | None = None) -> None:
     """Write tensors by name to a safetensors file."""
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path, metadata=dict(about or {}))
+    save_file(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path, metadata=dict(about or {})
+    )
 
 
-def load_into(module: nn.Module, tensors: Mapping[str, Tensor], source: str, rename: Mapping[str, str] | None = None) -> LoadReport:
+def load_into(
+    module: nn.Module, tensors: Mapping[str, Tensor], source: str, rename: Mapping[str, str] | None = None
+) -> LoadReport:
     """Copy tensors into a module, all or none: any missing tensor or wrong shape is an error and nothing is copied.
 
     `rename` maps names in the file to names in the module; a `module.` prefix (left by parallel wrappers) is
@@ -97,7 +103,11 @@ def load_into(module: nn.Module, tensors: Mapping[str, Tensor], source: str, ren
     report = LoadReport(
         source=source,
         matched=[name for name in present if arrived[name] == name and _fits(tensors[name], wanted[name])],
-        renamed={arrived[name]: name for name in present if arrived[name] != name and _fits(tensors[arrived[name]], wanted[name])},
+        renamed={
+            arrived[name]: name
+            for name in present
+            if arrived[name] != name and _fits(tensors[arrived[name]], wanted[name])
+        },
         missing=[name for name in wanted if name not in arrived],
         unexpected=[name for name in tensors if renames[name] not in wanted],
         wrong_shape={
@@ -108,7 +118,8 @@ def load_into(module: nn.Module, tensors: Mapping[str, Tensor], source: str, ren
     )
     if report.missing or report.wrong_shape:
         raise InputError(
-            f"{report}; missing: {_some(report.missing)}; wrong shape: {_some([f'{k} ({v})' for k, v in report.wrong_shape.items()])}; "
+            f"{report}; missing: {_some(report.missing)}; "
+            f"wrong shape: {_some([f'{name} ({shapes})' for name, shapes in report.wrong_shape.items()])}; "
             f"unexpected: {_some(report.unexpected)}",
             "check that the model's size in the recipe is the one these weights were made for",
         )

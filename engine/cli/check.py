@@ -11,7 +11,9 @@ from engine.cli.opening import SetOption, console
 
 
 def check(
-    recipes: Annotated[list[Path], typer.Argument(metavar="RECIPE...", help="Recipes to validate.", show_default=False)],
+    recipes: Annotated[
+        list[Path], typer.Argument(metavar="RECIPE...", help="Recipes to validate.", show_default=False)
+    ],
     overrides: SetOption = [],  # noqa: B006  # typer copies the default, and None would need a second type
 ) -> None:
     """Validate recipes: keys, types, plugins and their options, gates, and every glob against the modules.

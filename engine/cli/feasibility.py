@@ -20,17 +20,21 @@ from engine.cli.opening import (
 )
 
 if TYPE_CHECKING:
+    from engine.gates.options import FeasibilityOptions
     from engine.recipe.schema import Recipe, Stage
 
 
 def check_feasibility(
     recipe: RecipeArgument,
     stage: Annotated[
-        str | None, typer.Option("--stage", metavar="NAME", help="Measure what this stage would start from (default: the first).")
+        str | None,
+        typer.Option("--stage", metavar="NAME", help="Measure what this stage would start from (default: the first)."),
     ] = None,
     weights: WeightsOption = None,
     overrides: SetOption = [],  # noqa: B006  # typer copies the default, and None would need a second type
-    out_dir: Annotated[Path, typer.Option("--out", help="Folder for feasibility.json and feasibility.png.")] = Path("runs/feasibility"),
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder for feasibility.json and feasibility.png.")] = Path(
+        "runs/feasibility"
+    ),
     json: JsonOption = False,
 ) -> None:
     """Hold the base's held-out error against the bound of the correction, before hours are spent.
@@ -75,7 +79,9 @@ def _stage(recipe: Recipe, name: str | None) -> Stage | None:
         if stage.name == name:
             return stage
     names = [stage.name for stage in recipe.stages]
-    raise InputError(Problem("--stage", f"the recipe has no stage '{name}'", f"one of {', '.join(names)}", nearest(name, names)))
+    raise InputError(
+        Problem("--stage", f"the recipe has no stage '{name}'", f"one of {', '.join(names)}", nearest(name, names))
+    )
 
 
 def _starting_weights(recipe: Recipe, stage: Stage | None) -> Path | None:
@@ -92,12 +98,13 @@ def _starting_weights(recipe: Recipe, stage: Stage | None) -> Path | None:
     )
 
 
-def _options(recipe: Recipe) -> object:
+def _options(recipe: Recipe) -> FeasibilityOptions:
     """The parameters of the recipe's first feasibility gate, or the defaults."""
     from engine.gates.options import FeasibilityOptions
 
     for stage in recipe.stages:
         for gate in stage.gates:
             if gate.check == "feasibility":
-                return gate.options
-    return FeasibilityOptions()
+                options: FeasibilityOptions = gate.options
+                return options
+    return FeasibilityOptions.model_validate({})

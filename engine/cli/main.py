@@ -10,10 +10,12 @@ from rich.console import Console
 from rich.markup import escape
 
 from engine import __version__
-from engine.cli import check, eval, feasibility, plan, plugins, run
+from engine.cli import check, evaluation, feasibility, plan, plugins, run
 from engine.errors import EngineError, InputError
 
-EPILOG = "Exit codes: 0 done, 1 the world, 2 your input, 3 diverged, 4 a gate said no, 5 interrupted (resume with --resume)."
+EPILOG = (
+    "Exit codes: 0 done, 1 the world, 2 your input, 3 diverged, 4 a gate said no, 5 interrupted (resume with --resume)."
+)
 
 app = typer.Typer(
     help="Train a base network and the module that corrects it, in stages declared by a recipe.",
@@ -26,13 +28,14 @@ app.command("run")(run.run)
 app.command("plan")(plan.plan)
 app.command("check")(check.check)
 app.command("check-feasibility")(feasibility.check_feasibility)
-app.command("eval")(eval.evaluate)
+app.command("eval")(evaluation.evaluate)
 app.command("plugins")(plugins.plugins)
 
 
 @app.callback(invoke_without_command=True)
 def options(
-    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
 ) -> None:
     """Options before the command."""
     if version:

@@ -15,14 +15,20 @@ if TYPE_CHECKING:
     from engine.recipe.schema import Recipe
     from engine.stages.session import Session
 
-RecipeArgument = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe (TOML), or the directory of a run.", show_default=False)]
+RecipeArgument = Annotated[
+    Path, typer.Argument(metavar="RECIPE", help="A recipe (TOML), or the directory of a run.", show_default=False)
+]
 SetOption = Annotated[
     list[str],
-    typer.Option("--set", metavar="KEY=VALUE", help="Change one key: stage.B.steps=50, train.optimizer.lr=1e-4. May be repeated."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change one key: stage.B.steps=50, train.optimizer.lr=1e-4. May be repeated."
+    ),
 ]
 WeightsOption = Annotated[
     Path | None,
-    typer.Option("--weights", metavar="FILE|RUN", help="Weights to load; a run's directory means the last stage it finished."),
+    typer.Option(
+        "--weights", metavar="FILE|RUN", help="Weights to load; a run's directory means the last stage it finished."
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 

@@ -40,13 +40,19 @@ def plan(
     with torch.device("meta"):
         system = session.bare_system()
     weights = session.pretrained()
-    start = "fresh weights" if weights is None else f"{asked.model.weights}{'' if weights.is_file() else ' (file not there yet)'}"
+    start = (
+        "fresh weights"
+        if weights is None
+        else f"{asked.model.weights}{'' if weights.is_file() else ' (file not there yet)'}"
+    )
     selections = [select_stage(session, stage, index, system) for index, stage in enumerate(asked.stages)]
     if json:
         stages = [_as_data(stage, selection, system) for stage, selection in zip(asked.stages, selections, strict=True)]
         print_json({"name": asked.name, "weights": start, "stages": stages})
         return
-    out.print(f"[bold]{asked.name}[/bold], starting from {start}, {_count(system.parameters()):,} parameters", soft_wrap=True)
+    out.print(
+        f"[bold]{asked.name}[/bold], starting from {start}, {_count(system.parameters()):,} parameters", soft_wrap=True
+    )
     for stage, selection in zip(asked.stages, selections, strict=True):
         for line in _about(stage, selection, system):
             out.print(line, soft_wrap=True, markup=True)
@@ -60,8 +66,8 @@ def _about(stage: Stage, selection: Selection, system: System) -> list[str]:
     rates = f"lr {train.optimizer.lr:g}" + "".join(f", {g.match} {g.lr:g}" for g in train.optimizer.groups)
     losses = " + ".join(f"{loss.weight:g} {loss.name}" for loss in train.losses)
     lines = [
-        f"[bold]stage {stage.name}[/bold]{title}: {stage.steps} steps of {train.batch_size * train.accumulate} samples, "
-        f"{train.precision}, from {stage.init or 'the starting weights'}, {aligned}",
+        f"[bold]stage {stage.name}[/bold]{title}: {stage.steps} steps of "
+        f"{train.batch_size * train.accumulate} samples, {train.precision}, from {stage.init or 'the starting weights'}, {aligned}",
         f"  {train.optimizer.name} {rates}, {train.schedule.name} schedule; {losses}",
     ]
     for gate in stage.gates:
@@ -74,7 +80,9 @@ def _warp(stage: Stage) -> str:
     assert stage.warp is not None, "asked only of stages with the injection on"
     first, last = stage.warp.gt_share(0.0), stage.warp.gt_share(1.0)
     if first == last:
-        return {1.0: "the ground truth", 0.0: "the prediction"}.get(first, f"the ground truth in {first:.0%} of the steps")
+        return {1.0: "the ground truth", 0.0: "the prediction"}.get(
+            first, f"the ground truth in {first:.0%} of the steps"
+        )
     return f"the ground truth in {first:.0%} of the steps at first, {last:.0%} at the end"
 
 

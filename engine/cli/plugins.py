@@ -9,29 +9,35 @@ import typer
 
 from engine.cli.opening import JsonOption, console, print_json
 
-KINDS = ("models", "injections", "datasets", "losses", "metrics", "gates")
-
 
 def plugins(
-    files: Annotated[list[Path] | None, typer.Argument(metavar="[FILE...]", help="Plugin files to load as well.", show_default=False)] = None,
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FILE...]", help="Plugin files to load as well.", show_default=False)
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """List everything that plugins bring, with the plugin it comes from; broken plugins are named last.
 
-        engine plugins
+    engine plugins
 
-        engine plugins my_plugin.py --json
+    engine plugins my_plugin.py --json
     """
     from rich.table import Table
 
-    from engine.plugins import load
+    from engine.plugins import SINGULAR, load
 
     loaded = load(files or ())
-    things = [loaded.get(kind, name) for kind in KINDS for name in loaded.names(kind)]
+    things = [loaded.get(kind, name) for kind in SINGULAR for name in loaded.names(kind)]
     if json:
         found = [
-            {"kind": each.kind, "name": each.name, "plugin": each.plugin, "distribution": each.distribution,
-             "options": each.options.model_json_schema()} for each in things
+            {
+                "kind": each.kind,
+                "name": each.name,
+                "plugin": each.plugin,
+                "distribution": each.distribution,
+                "options": each.options.model_json_schema(),
+            }
+            for each in things
         ]
         print_json({"plugins": found, "broken": loaded.broken})
         return

@@ -13,7 +13,9 @@ from engine.cli.opening import JsonOption, RecipeArgument, SetOption, console, o
 def run(
     recipe: RecipeArgument,
     overrides: SetOption = [],  # noqa: B006  # typer copies the default, and None would need a second type
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the newest unfinished run of this recipe.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the newest unfinished run of this recipe.")
+    ] = False,
     runs: Annotated[Path, typer.Option("--runs", help="Where run directories are made.")] = Path("runs"),
     json: JsonOption = False,
 ) -> None:
@@ -34,13 +36,17 @@ def run(
 
     asked = read_recipe(recipe, overrides)
     if not asked.stages:
-        raise InputError(f"{recipe} declares no stages, so there is nothing to run", "`engine eval` measures without training")
+        raise InputError(
+            f"{recipe} declares no stages, so there is nothing to run", "`engine eval` measures without training"
+        )
     out = console(as_json=json)
     if resume:
         folder = recipe if directory.is_run(recipe) else directory.unfinished(runs, asked.name)
         kept = read_recipe(folder, [])
         if kept.resolved() != asked.resolved():
-            raise InputError(f"the recipe differs from the one that {folder} was started with", f"engine run {folder} --resume")
+            raise InputError(
+                f"the recipe differs from the one that {folder} was started with", f"engine run {folder} --resume"
+            )
         asked = kept
     session = open_session(asked, out)
     session.plugins.register_object(EventLog(), "event log")

@@ -81,7 +81,7 @@ class Augmented(torch.utils.data.Dataset[Sample]):
 
 
 class Fixed(torch.utils.data.Dataset[Sample]):
-    """A data set in order, without random augmentation; `signal` fields come from a sample half the set away, or zeroed.
+    """A data set in order, without random augmentation; `signal` fields may be zeroed, or come from another sample.
 
     Half the set away is another scene for every sample, and each signal is used once.
     """
@@ -112,7 +112,9 @@ def collate(samples: list[Sample]) -> Batch:
     for name, shapes in sizes.items():
         if len(shapes) > 1:
             ids = ", ".join(f"{sample.get('id', '?')} {np.shape(sample[name])}" for sample in samples)
-            raise InputError(f"field '{name}' differs in size within a batch: {ids}", "crop to one size, or batch_size = 1")
+            raise InputError(
+                f"field '{name}' differs in size within a batch: {ids}", "crop to one size, or batch_size = 1"
+            )
     batch: Batch = default_collate(samples)
     return batch
 

@@ -9,7 +9,7 @@ from typing import Any
 from engine.contracts import GateContext, Verdict
 from engine.errors import InputError, Problem, WorldError
 from engine.gates.decision import judge
-from engine.gates.feasibility import Settings
+from engine.gates.feasibility import FeasibilityReport, Settings
 from engine.gates.options import FeasibilityOptions
 from engine.gates.picture import save_histogram
 from engine.gates.residuals import Residuals, collect
@@ -31,6 +31,14 @@ class FeasibilityGate:
 
     def __call__(self, context: GateContext) -> Verdict:
         """Measure, write the figures, decide."""
+        report, figures = self._measured(context)
+        return Verdict(report.decision.status, "; ".join(report.decision.reasons), figures, report.decision.advice)
+
+    def report(self, context: GateContext) -> FeasibilityReport:
+        """The whole report, for a command that prints it; the same files are written."""
+        return self._measured(context)[0]
+
+    def _measured(self, context: GateContext) -> tuple[FeasibilityReport, dict[str, Any]]:
         injection = context.system.injection
         bound = _bound_of(injection)
         held_out = self._collect(context, injection, "val")
@@ -45,7 +53,7 @@ class FeasibilityGate:
             figures["picture"] = f"none: {missing}"
         text = json.dumps(figures, indent=2, ensure_ascii=False, allow_nan=False)
         (context.directory / FIGURES_FILE).write_text(text + "\n", encoding="utf-8")
-        return Verdict(report.decision.status, "; ".join(report.decision.reasons), figures, report.decision.advice)
+        return report, figures
 
     def _collect(self, context: GateContext, injection: Any, data: Any) -> Residuals:
         return collect(

@@ -321,7 +321,7 @@ class Recipe(Table):
         return self._registry
 
     def where(self, *path: str | int) -> str:
-        """"file:line:column" of a key, such as where("stage", 1, "trainable", 0), for messages.
+        """The "file:line:column" of a key, such as where("stage", 1, "trainable", 0), for messages.
 
         A key that the recipe does not set gives the place of the table it would be in.
         """

@@ -183,16 +183,16 @@ class Meaning:
         given = extend is not None and extend.is_given
         if on_fail != "extend":
             if extend is not None and given:
-                self._report(extend, "'extend' has no effect here", "on_fail = \"extend\"")
+                self._report(extend, "'extend' has no effect here", 'on_fail = "extend"')
             return
         node = gate.value["on_fail"]
         if not given:
-            self._report(node, "on_fail = \"extend\" does not say how far", "extend = { steps = , times = }")
+            self._report(node, 'on_fail = "extend" does not say how far', "extend = { steps = , times = }")
         if gate.text("at") == "exit":
-            self._report(node, "on_fail = \"extend\" at the exit of a stage", "at = \"entry\"")
+            self._report(node, 'on_fail = "extend" at the exit of a stage', 'at = "entry"')
         init = stage.text("init")
         if not init or is_weights_file(init):
-            self._report(node, "on_fail = \"extend\" has no stage to train further", "'init' with a stage's name")
+            self._report(node, 'on_fail = "extend" has no stage to train further', "'init' with a stage's name")
 
 
 def attach(recipe: Recipe, options: dict[KeyPath, BaseModel]) -> None:

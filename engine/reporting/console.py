@@ -43,7 +43,13 @@ class ConsoleReport:
                 self._told = 0
             return
         if self._progress is None:
-            columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
+            columns = (
+                TextColumn("  {task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[note]}"),
+            )
             self._progress = Progress(*columns, console=self.console, transient=True)
             self._task = self._progress.add_task(what, total=total, note=note)
             self._progress.start()
@@ -72,7 +78,9 @@ class ConsoleReport:
     def engine_stage_frozen(self, event: events.StageFrozen) -> None:
         self.say(f"  trains {event.trainable:,} parameters, {event.frozen:,} frozen (digest {event.digest[:12]})")
         if event.zero_gradient:
-            self.say(f"  {len(event.zero_gradient)} trainable tensors start with a gradient of exactly 0, as behind a zero layer")
+            self.say(
+                f"  {len(event.zero_gradient)} trainable tensors start with a gradient of 0, as behind a zero layer"
+            )
 
     @hookimpl
     def engine_step(self, event: events.Step) -> None:
@@ -85,7 +93,9 @@ class ConsoleReport:
     def engine_evaluated(self, event: events.Evaluated) -> None:
         means, base = event.evaluation.mean, event.evaluation.base_mean
         figures = "  ".join(
-            f"{name} {means[name]:.3f}" + (f" \\[base {base[name]:.3f}]" if name in base else "") for name in self.key if name in means
+            f"{name} {means[name]:.3f}" + (f" \\[base {base[name]:.3f}]" if name in base else "")
+            for name in self.key
+            if name in means
         )
         warp = {"off": "", "gt": ", aligned by ground truth", "pred": ", aligned by prediction"}[event.warp]
         self.say(f"  {event.moment} {event.stage}{warp}: {figures}")
@@ -99,12 +109,22 @@ class ConsoleReport:
         )
         if verdict.advice and verdict.status != "pass":
             self.say(f"    {escape(verdict.advice)}")
-        self.gates.append({"stage": event.stage, "at": event.at, "check": event.check, "status": verdict.status,
-                           "action": event.action, "reason": verdict.reason})
+        self.gates.append(
+            {
+                "stage": event.stage,
+                "at": event.at,
+                "check": event.check,
+                "status": verdict.status,
+                "action": event.action,
+                "reason": verdict.reason,
+            }
+        )
 
     @hookimpl
     def engine_stage_finished(self, event: events.StageFinished) -> None:
-        self.say(f"  stage {event.name} done in {event.seconds:.0f} s; frozen part unchanged (digest {event.frozen_digest[:12]})")
+        self.say(
+            f"  stage {event.name} done in {event.seconds:.0f} s; frozen unchanged (digest {event.frozen_digest[:12]})"
+        )
 
     @hookimpl
     def engine_note(self, event: events.Note) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 import time
 from pathlib import Path
@@ -14,6 +15,11 @@ from engine.contracts import Evaluation
 from engine.hookspecs import hookimpl
 
 
+@hookimpl
+def _append(log: EventLog, event: Any) -> None:
+    log.write(event)
+
+
 class EventLog:
     """Appends every event to `events.jsonl` in the run's directory; values per sample stay in the stage's own files."""
 
@@ -21,7 +27,8 @@ class EventLog:
         self._path: Path | None = None
         self._waiting: list[str] = []
 
-    def _write(self, event: Any) -> None:
+    def write(self, event: Any) -> None:
+        """Append one event."""
         kind = re.sub(r"(?<!^)(?=[A-Z])", "_", type(event).__name__).lower()
         fields = {field.name: getattr(event, field.name) for field in dataclasses.fields(event)}
         line = json.dumps({"event": kind, "time": round(time.time(), 3), **_plain(fields)}, default=str) + "\n"
@@ -35,44 +42,12 @@ class EventLog:
 
     @hookimpl
     def engine_run_started(self, event: events.RunStarted) -> None:
+        """From here on there is a directory to write to."""
         self._path = event.directory / "events.jsonl"
-        self._write(event)
+        self.write(event)
 
-    @hookimpl
-    def engine_stage_started(self, event: events.StageStarted) -> None:
-        self._write(event)
-
-    @hookimpl
-    def engine_stage_frozen(self, event: events.StageFrozen) -> None:
-        self._write(event)
-
-    @hookimpl
-    def engine_step(self, event: events.Step) -> None:
-        self._write(event)
-
-    @hookimpl
-    def engine_evaluated(self, event: events.Evaluated) -> None:
-        self._write(event)
-
-    @hookimpl
-    def engine_gate_decided(self, event: events.GateDecided) -> None:
-        self._write(event)
-
-    @hookimpl
-    def engine_checkpoint_saved(self, event: events.CheckpointSaved) -> None:
-        self._write(event)
-
-    @hookimpl
-    def engine_stage_finished(self, event: events.StageFinished) -> None:
-        self._write(event)
-
-    @hookimpl
-    def engine_run_finished(self, event: events.RunFinished) -> None:
-        self._write(event)
-
-    @hookimpl
-    def engine_note(self, event: events.Note) -> None:
-        self._write(event)
+    engine_stage_started = engine_stage_frozen = engine_step = engine_evaluated = _append
+    engine_gate_decided = engine_checkpoint_saved = engine_stage_finished = engine_run_finished = engine_note = _append
 
 
 def _plain(value: Any) -> Any:
@@ -85,6 +60,6 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    if isinstance(value, float) and value != value or value in (float("inf"), float("-inf")):
+    if isinstance(value, float) and not math.isfinite(value):
         return str(value)  # JSON has no such numbers, and they must not pass silently
     return value

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from engine import events
 from engine.errors import DivergedError, EngineError, GateRefusedError, InterruptedRunError
+from engine.plugins import SINGULAR
 from engine.recipe.schema import Stage
 from engine.runs import directory
 from engine.runs.provenance import provenance
@@ -29,8 +29,14 @@ def execute(session: Session, folder: Path, resumed: bool) -> list[dict[str, Any
     recipe, began = session.recipe, time.perf_counter()
     if not resumed:
         directory.write_json(folder / directory.RECIPE, recipe.resolved())
-    plugins = {name: distribution for name, distribution in session.plugins.distributions().items()}
-    directory.write_json(folder / ("provenance-resumed.json" if resumed else "provenance.json"), provenance(recipe.seed, plugins))
+    plugins = {
+        each.plugin: each.distribution
+        for kind in SINGULAR
+        for each in (session.plugins.get(kind, name) for name in session.plugins.names(kind))
+    }
+    directory.write_json(
+        folder / ("provenance-resumed.json" if resumed else "provenance.json"), provenance(recipe.seed, plugins)
+    )
     rows: list[dict[str, Any]] = []
     status, message = "failed", "stopped by an error"
     try:
@@ -39,7 +45,7 @@ def execute(session: Session, folder: Path, resumed: bool) -> list[dict[str, Any
             session.emit(events.RunStarted(recipe.name, folder, stages, resumed, str(session.device)))
             check_patterns(session)
             for index, stage in enumerate(recipe.stages):
-                rows += _stage(session, folder, index, stage, stop)
+                _stage(session, folder, index, stage, stop, rows)
         status, message = "done", ""
     except EngineError as error:
         status, message = STATUSES.get(type(error), "failed"), str(error)
@@ -68,17 +74,19 @@ def check_patterns(session: Session) -> None:
         raise InputError(problems, "`engine plan` shows the tree of modules")
 
 
-def _stage(session: Session, folder: Path, index: int, stage: Stage, stop: StopRequest) -> Sequence[dict[str, Any]]:
-    """Run one stage, or take it from the folder when it is finished there; its rows of the final table."""
+def _stage(
+    session: Session, folder: Path, index: int, stage: Stage, stop: StopRequest, rows: list[dict[str, Any]]
+) -> None:
+    """Run one stage, or take it from the folder when it is finished there; `rows` grows by what was measured."""
     place = folder / f"stage-{stage.name}"
     record = place / RECORD
     if record.exists() and (content := json.loads(record.read_text()))["status"] == "done":
-        session.emit(events.Note("info", f"stage {stage.name} is finished and taken from the run", {"folder": place.name}))
-        finished: list[dict[str, Any]] = content["rows"]
-        return finished
+        session.emit(
+            events.Note("info", f"stage {stage.name} is finished and taken from the run", {"folder": place.name})
+        )
+        rows += content["rows"]
+        return
     parents = {each.name: each for each in session.recipe.stages}
     parent = parents.get(stage.init) if stage.init else None
     source = folder / f"stage-{parent.name}" / WEIGHTS if parent else (Path(stage.init) if stage.init else None)
-    run = StageRun(session, stage, index, place, source, stop)
-    run.run(parent, measure_first=parent is None)
-    return run.rows
+    StageRun(session, stage, index, place, source, stop, rows).run(parent, measure_first=parent is None)

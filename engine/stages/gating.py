@@ -35,10 +35,14 @@ class Measured:
         """Metrics on the validation data."""
         key = (warp, ablation)
         if key not in self._evaluations:
-            self._evaluations[key] = self.session.evaluate(self.system, warp=warp, inject=self.inject, ablation=ablation)
+            self._evaluations[key] = self.session.evaluate(
+                self.system, warp=warp, inject=self.inject, ablation=ablation
+            )
         return self._evaluations[key]
 
-    def predictions(self, warp: Warp = "pred", data: Literal["val", "train"] = "val") -> Iterator[tuple[Batch, Prediction]]:
+    def predictions(
+        self, warp: Warp = "pred", data: Literal["val", "train"] = "val"
+    ) -> Iterator[tuple[Batch, Prediction]]:
         """(batch, prediction) over validation or training data."""
         return self.session.predictions(self.system, data, warp=warp, inject=self.inject)
 

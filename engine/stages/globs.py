@@ -21,7 +21,9 @@ def matches(pattern: str, name: str) -> bool:
     reached = _skip_optional({0}, wanted)
     for level in name.split("."):
         onward = {at for at in reached if at < len(wanted) and wanted[at] == "**"}
-        onward |= {at + 1 for at in reached if at < len(wanted) and wanted[at] != "**" and fnmatchcase(level, wanted[at])}
+        onward |= {
+            at + 1 for at in reached if at < len(wanted) and wanted[at] != "**" and fnmatchcase(level, wanted[at])
+        }
         reached = _skip_optional(onward, wanted)
     return len(wanted) in reached
 
@@ -98,7 +100,9 @@ def _no_match(pattern: str, where: str, present: list[str], modules: list[str], 
         return Problem(where, f"pattern '{pattern}' selects only {absent}, which is off in this stage")
     if any(matches(pattern, name) for name in present):
         return Problem(
-            where, f"pattern '{pattern}' names a module that holds no tensors itself", "a pattern that crosses levels",
+            where,
+            f"pattern '{pattern}' names a module that holds no tensors itself",
+            "a pattern that crosses levels",
             [f"{pattern}.**"],
         )
     stem = ".".join(level for level in pattern.split(".") if "*" not in level)

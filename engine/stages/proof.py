@@ -27,8 +27,8 @@ def prove_gradients(
 ) -> GradientProof:
     """Run one backward pass and check that exactly the selected parameters receive finite gradients.
 
-    `loss_of` computes the stage's loss on one batch. The system is left as it was: no gradient, buffers and random state
-    restored. Raises InputError naming trainable tensors that the loss does not reach, PluginError when a frozen
+    `loss_of` computes the stage's loss on one batch. The system is left as it was: no gradient, buffers and random
+    state restored. Raises InputError naming trainable tensors that the loss does not reach, PluginError when a frozen
     tensor receives a gradient, DivergedError when a gradient is not finite.
     """
     with _undone(system):
@@ -41,7 +41,9 @@ def prove_gradients(
         raise PluginError(f"frozen tensors received a gradient: {_listed(leaked)}")
     dead = sorted(selection.parameters - reached)
     if dead:
-        problem = Problem(where, f"{len(dead)} trainable tensors receive no gradient from this stage's losses: {_listed(dead)}")
+        problem = Problem(
+            where, f"{len(dead)} trainable tensors receive no gradient from this stage's losses: {_listed(dead)}"
+        )
         raise InputError(problem, "freeze them by name (frozen = [...]) or add the loss that trains them")
     wild = sorted(name for name in reached if not bool(torch.isfinite(gradients[name]).all()))  # type: ignore[arg-type]  # reached: not None
     if wild:

@@ -35,7 +35,11 @@ RECORD = "record.json"
 
 @dataclass
 class StageRun:
-    """A stage at work in its folder. `source` is the weights file it starts from, None for the pretrained base."""
+    """A stage at work in its folder.
+
+    source: the weights file it starts from, None for the pretrained base. rows: the final table, which grows as the
+    stage is measured, so that a stage that ends badly is in it too.
+    """
 
     session: Session
     stage: Stage
@@ -43,7 +47,7 @@ class StageRun:
     folder: Path
     source: Path | None
     stop: StopRequest
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    rows: list[dict[str, Any]]
     gates: list[dict[str, Any]] = field(default_factory=list)
 
     def run(self, parent: Stage | None, measure_first: bool) -> Path:
@@ -61,7 +65,9 @@ class StageRun:
         if not resumed:
             system = self._enter(system, parent)
             if measure_first:
-                self._measure(Measured(self.session, system, self.stage.name, self.folder, self.stage.injection), "before")
+                self._measure(
+                    Measured(self.session, system, self.stage.name, self.folder, self.stage.injection), "before"
+                )
         digest = self._train(system, resumed)
         measured = Measured(self.session, system, self.stage.name, self.folder, self.stage.injection)
         self._measure(measured, "after")
@@ -87,7 +93,8 @@ class StageRun:
                 measured = Measured(self.session, system, self.stage.name, self.folder, self.stage.injection)
                 if self._judge(gate, measured, times - extension) != "extend":
                     break
-                assert parent is not None and gate.extend is not None, "the recipe allows extend only with a parent stage"
+                assert parent is not None, "the recipe allows extend only with a parent stage"
+                assert gate.extend is not None, "the recipe allows extend only with its steps"
                 system = self._extend(parent, gate.extend.steps, extension + 1)
         return system
 
@@ -96,8 +103,17 @@ class StageRun:
         what = action(gate, verdict, extensions_left)
         event = decided(self.stage.name, gate, verdict, what)
         self.session.emit(event)
-        self.gates.append({"check": gate.check, "at": gate.at, "status": verdict.status, "action": what,
-                           "reason": verdict.reason, "advice": verdict.advice, "figures": dict(verdict.figures)})
+        self.gates.append(
+            {
+                "check": gate.check,
+                "at": gate.at,
+                "status": verdict.status,
+                "action": what,
+                "reason": verdict.reason,
+                "advice": verdict.advice,
+                "figures": dict(verdict.figures),
+            }
+        )
         if what == "stop":
             self._write_record({"status": "refused"})
             raise GateRefusedError(f"gate '{gate.check}' at the {gate.at} of stage {self.stage.name}: {verdict.reason}")
@@ -108,11 +124,10 @@ class StageRun:
         longer = parent.model_copy(update={"steps": steps, "gates": ()})
         name = f"{self.folder.parent.name}/{parent.name}+{number}"
         folder = self.folder.parent / f"stage-{parent.name}+{number}"
-        further = StageRun(self.session, longer, self.index, folder, self.source, self.stop)
+        further = StageRun(self.session, longer, self.index, folder, self.source, self.stop, self.rows)
         self.session.emit(events.Note("info", f"stage {parent.name} trains {steps} steps further", {"folder": name}))
         done = folder / WEIGHTS
         self.source = done if done.exists() else further.run(None, measure_first=False)
-        self.rows += further.rows
         return self.session.system(self.source)
 
     def _train(self, system: System, resumed: bool) -> str:
@@ -154,7 +169,9 @@ class StageRun:
 
     def _losses(self) -> WeightedLosses:
         get = self.session.plugins.get
-        return WeightedLosses([(e.name, e.weight, get("losses", e.name).build(e.options)) for e in self.stage.train.losses])
+        return WeightedLosses(
+            [(e.name, e.weight, get("losses", e.name).build(e.options)) for e in self.stage.train.losses]
+        )
 
     def _batches(self, first: int, last: int) -> Iterator[Batch]:
         accelerator = self.session.accelerator
@@ -218,10 +235,17 @@ class StageRun:
             evaluation = measured.evaluate("gt" if warp == "gt" else "pred")
             self.session.emit(events.Evaluated(self.stage.name, moment, warp, "none", evaluation))
             name = f"evaluation-{moment.replace(' ', '-')}-{warp}.json"
-            (self.folder / name).write_text(json.dumps(evaluation_record(evaluation)))
+            (self.folder / name).write_text(json.dumps(vars(evaluation)))
             if moment in ("before", "after"):
-                self.rows.append({"stage": self.stage.name, "moment": moment, "warp": warp,
-                                  "mean": dict(evaluation.mean), "base": dict(evaluation.base_mean)})
+                self.rows.append(
+                    {
+                        "stage": self.stage.name,
+                        "moment": moment,
+                        "warp": warp,
+                        "mean": dict(evaluation.mean),
+                        "base": dict(evaluation.base_mean),
+                    }
+                )
         return evaluation
 
     def _warps(self) -> list[str]:
@@ -247,7 +271,8 @@ class StageRun:
 
     def _write_record(self, more: dict[str, Any]) -> None:
         source = str(self.source) if self.source else None
-        record = {"stage": self.stage.name, "source": source, "rows": self.rows, "gates": self.gates, **more}
+        rows = [row for row in self.rows if row["stage"] == self.stage.name]
+        record = {"stage": self.stage.name, "source": source, "rows": rows, "gates": self.gates, **more}
         partial = self.folder / f".{RECORD}.partial"
         partial.write_text(json.dumps(record, indent=1, default=str))
         partial.replace(self.folder / RECORD)
@@ -259,8 +284,3 @@ def select_stage(session: Session, stage: Stage, index: int, system: System) -> 
     where = [recipe.where("stage", index, "trainable", i) for i in range(len(stage.trainable))]
     where += [recipe.where("stage", index, "frozen", i) for i in range(len(stage.frozen))]
     return select(system, stage.trainable, stage.frozen, absent=None if stage.injection else "injection", where=where)
-
-
-def evaluation_record(evaluation: Evaluation) -> dict[str, Any]:
-    """An evaluation as plain data, per-sample values included."""
-    return {key: value for key, value in vars(evaluation).items()}

@@ -1,4 +1,4 @@
-"""What stages, gates and evaluations share: the recipe's objects, built once, and fresh systems with weights in them."""
+"""What stages, gates and evaluations share: the recipe's objects, built once, and systems with weights in them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from engine import events
 from engine.checkpoints.weights import load_system, read_weights
 from engine.contracts import Ablation, Dataset, Evaluation, Metric
-from engine.errors import InputError, Problem, WorldError, nearest
+from engine.errors import InputError, Problem
 from engine.plugins import Plugins
 from engine.prediction import Batch, Prediction
 from engine.recipe.schema import Recipe
@@ -23,8 +23,6 @@ from engine.training.evaluate import evaluate, predictions
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-
-BUILTIN = "builtin:"
 
 
 @dataclass
@@ -79,7 +77,9 @@ class Session:
         base = model.build(self.recipe.model.options)
         injection = None
         if self.recipe.injection is not None:
-            injection = self.plugins.get("injections", self.recipe.injection.plugin).build(self.recipe.injection.options)
+            injection = self.plugins.get("injections", self.recipe.injection.plugin).build(
+                self.recipe.injection.options
+            )
         return System(base, injection, target=model.extra["target"])
 
     def system(self, weights: Path | None = None) -> System:
@@ -87,7 +87,7 @@ class Session:
         system = self.bare_system()
         for path in (self.pretrained(), weights):
             if path is not None:
-                report = load_system(system, read_weights(path), path.name)
+                report = load_system(system, read_weights(path), f"{path.parent.name}/{path.name}")
                 level: Literal["info", "warning"] = "warning" if report.unexpected else "info"
                 self.emit(events.Note(level, f"weights {report}", report.to_dict()))
         return system.to(self.device).eval()
@@ -98,16 +98,28 @@ class Session:
         return None if name is None else self.plugins.get("models", self.recipe.model.plugin).weights_file(name)
 
     def predictions(
-        self, system: System, split: Literal["train", "val"] = "val", *, warp: Warp = "pred", inject: bool = True,
+        self,
+        system: System,
+        split: Literal["train", "val"] = "val",
+        *,
+        warp: Warp = "pred",
+        inject: bool = True,
         ablation: Ablation = "none",
     ) -> Iterator[tuple[Batch, Prediction]]:
         """(batch, prediction) over a data set without random augmentation."""
         return predictions(
-            system, self.dataset(split), batch_size=self.recipe.evaluate.batch_size, device=self.device, warp=warp,
-            inject=inject, ablation=ablation,
+            system,
+            self.dataset(split),
+            batch_size=self.recipe.evaluate.batch_size,
+            device=self.device,
+            warp=warp,
+            inject=inject,
+            ablation=ablation,
         )
 
-    def evaluate(self, system: System, *, warp: Warp = "pred", inject: bool = True, ablation: Ablation = "none") -> Evaluation:
+    def evaluate(
+        self, system: System, *, warp: Warp = "pred", inject: bool = True, ablation: Ablation = "none"
+    ) -> Evaluation:
         """The recipe's metrics of a system on the validation data."""
         return evaluate(self.predictions(system, warp=warp, inject=inject, ablation=ablation), self.metrics)
 
@@ -115,10 +127,3 @@ class Session:
 def stage_seed(seed: int, stage: str) -> int:
     """The seed of a stage's own random numbers (dropout)."""
     return zlib.crc32(f"{seed}/{stage}".encode())
-
-
-def require_weights(path: Path) -> Path:
-    """`path`, if it is there; WorldError otherwise."""
-    if not path.is_file():
-        raise WorldError(f"no weights file at {path}")
-    return path

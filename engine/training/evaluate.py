@@ -1,4 +1,4 @@
-"""One pass over held-out data: metrics per sample, means over samples, and the base alone beside the corrected system."""
+"""One pass over held-out data: metrics per sample and their means, the base alone beside the corrected system."""
 
 from __future__ import annotations
 
@@ -29,8 +29,15 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 
 def predictions(
-    system: System, dataset: Dataset, *, batch_size: int, device: torch.device, warp: Warp = "pred", inject: bool = True,
-    ablation: Ablation = "none", workers: int = 0,
+    system: System,
+    dataset: Dataset,
+    *,
+    batch_size: int,
+    device: torch.device,
+    warp: Warp = "pred",
+    inject: bool = True,
+    ablation: Ablation = "none",
+    workers: int = 0,
 ) -> Iterator[tuple[Batch, Prediction]]:
     """(batch, prediction) over a data set in order, in evaluation mode and float32."""
     signal = system.corrector.signal if system.corrector is not None else ()

@@ -10,9 +10,9 @@ class NonFiniteGuard:
     """Watches loss and gradient norm of every step without waiting for the device.
 
     The verdict stays on the device and tells the fused optimiser to leave weights and moments alone (the flag
-    `found_inf` that torch's own gradient scaler uses). `review` waits for the device and names the steps; the loop calls
-    it only when it reports. With `hold`, one bad step stops all later updates too, so that the weights found at the
-    review are those the bad step saw.
+    `found_inf` that torch's own gradient scaler uses). `review` waits for the device and names the steps; the loop
+    calls it only when it reports. With `hold`, one bad step stops all later updates too, so that
+    the weights found at the review are those the bad step saw.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, hold: bool) -> None:

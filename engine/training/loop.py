@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -215,8 +215,16 @@ def _review(task: Task, guard: NonFiniteGuard, progress: Progress) -> int:
         return 0
     kept = _keep_batches(task, bad[0])
     if policy.policy == "stop":
-        raise DivergedError(f"stage {task.stage.name}: loss or gradient not finite at step {bad[0]}; the batch is in {kept}")
-    task.emit(events.Note("warning", f"stage {task.stage.name}: step {bad[0]} skipped, not finite; the batch is in {kept}", {"steps": bad}))
+        raise DivergedError(
+            f"stage {task.stage.name}: loss or gradient not finite at step {bad[0]}; the batch is in {kept}"
+        )
+    task.emit(
+        events.Note(
+            "warning",
+            f"stage {task.stage.name}: step {bad[0]} skipped, not finite; the batch is in {kept}",
+            {"steps": bad},
+        )
+    )
     if progress.skipped + len(bad) > policy.limit:
         raise DivergedError(
             f"stage {task.stage.name}: {progress.skipped + len(bad)} steps were not finite, {policy.limit} are allowed"
@@ -238,16 +246,22 @@ def _due(step: int, every: int | None) -> bool:
 
 
 def _average(system: System, decay: float | None) -> AveragedModel | None:
-    return None if decay is None else AveragedModel(system, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=False)
+    if decay is None:
+        return None
+    return AveragedModel(system, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]  # torch
 
 
 def _averaged(average: AveragedModel | None, system: System) -> System:
-    averaged: System = system if average is None else average.module
-    return averaged
+    return system if average is None else cast("System", average.module)
 
 
 def _save(
-    task: Task, progress: Progress, average: AveragedModel | None, optimizer: torch.optim.Optimizer, scaler: Any, best: bool
+    task: Task,
+    progress: Progress,
+    average: AveragedModel | None,
+    optimizer: torch.optim.Optimizer,
+    scaler: Any,
+    best: bool,
 ) -> None:
     if not task.accelerator.is_main_process:
         return
@@ -260,7 +274,9 @@ def _save(
         "random_cuda": torch.cuda.get_rng_state() if task.accelerator.device.type == "cuda" else None,
     }
     weights = task.system.state_dict()
-    path = task.store.save(progress.step, weights, None if average is None else average.module.state_dict(), state, best)
+    path = task.store.save(
+        progress.step, weights, None if average is None else average.module.state_dict(), state, best
+    )
     task.emit(events.CheckpointSaved(task.stage.name, progress.step, path, best))
 
 

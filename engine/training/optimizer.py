@@ -14,8 +14,8 @@ def build_optimizer(system: nn.Module, selection: Selection, settings: Optimizer
     """AdamW with one group a learning rate; the first matching pattern decides, the rest use `lr`.
 
     Frozen tensors are not in it. The fused kernel is used: it exists for CPU and GPU, and it can be told by a flag
-    on the device to leave the weights alone, which is what the guard needs. Raises InputError for a pattern that matches
-    no trainable parameter.
+    on the device to leave the weights alone, which is what the guard needs. Raises InputError for a pattern that
+    matches no trainable parameter.
     """
     rates = [(group.match, group.lr) for group in settings.groups] + [("**", settings.lr)]
     groups: list[dict[str, object]] = [{"params": [], "lr": rate, "peak_lr": rate} for _, rate in rates]
@@ -29,7 +29,11 @@ def build_optimizer(system: nn.Module, selection: Selection, settings: Optimizer
         if not group["params"]:
             raise InputError(f"optimizer group '{pattern}' matches no trainable parameter of this stage")
     return torch.optim.AdamW(
-        [group for group in groups if group["params"]], lr=settings.lr, betas=tuple(settings.betas), weight_decay=settings.weight_decay, fused=True
+        [group for group in groups if group["params"]],
+        lr=settings.lr,
+        betas=(settings.betas[0], settings.betas[1]),
+        weight_decay=settings.weight_decay,
+        fused=True,
     )
 
 

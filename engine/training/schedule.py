@@ -10,9 +10,9 @@ from engine.recipe.schema import Schedule
 def factor(step: int, steps: int, schedule: Schedule) -> float:
     """The share of the peak learning rate at `step` of `steps`, in [0, 1].
 
-    Warm-up rises linearly over the first `warmup` share of the steps. Then: constant stays at 1; cosine falls to `final`;
-    one-cycle warms up from 1/25 along a cosine instead of a line and falls to `final` (Smith and Topin 2018, in the
-    two-phase form).
+    Warm-up rises linearly over the first `warmup` share of the steps. Then: constant stays at 1; cosine falls to
+    `final`; one-cycle warms up from 1/25 along a cosine instead of a line and falls to `final` (Smith and Topin 2018,
+    in the two-phase form).
     """
     rise = schedule.warmup * steps
     if step < rise:
