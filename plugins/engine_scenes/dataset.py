@@ -1,0 +1,88 @@
+"""The data set `polarized_scenes`: rectified polarised pairs of procedural scenes with first-surface ground truth."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import zarr
+
+from engine.contracts import Progress, Sample
+from engine_scenes import store
+from engine_scenes.options import SceneOptions
+from engine_scenes.scene import BASELINE, FOCAL_PER_WIDTH, generator
+from engine_scenes.sensor import display, expose
+
+
+class PolarizedScenes:
+    """Scenes by index; every index is a scene of its own. The first use renders them into a cache."""
+
+    def __init__(self, options: SceneOptions) -> None:
+        self.options = options
+        self._arrays: tuple[zarr.Array, zarr.Array] | None = None
+
+    def __len__(self) -> int:
+        return self.options.count
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Every process opens the store itself: handles do not travel.
+        return {**self.__dict__, "_arrays": None}
+
+    def prepare(self, progress: Progress) -> None:
+        """Render what is not in the cache yet, reporting (scenes done, scenes in all, what)."""
+        store.ensure(self.options, progress)
+
+    def sample(self, index: int, rng: np.random.Generator | None) -> Sample:
+        """Scene `index` with sensor noise: fresh noise and a random crop from `rng`, or its one fixed exposure if None.
+
+        left, right: (3, H, W) float32, sRGB in [0, 255]. polarization_left, polarization_right: (2, H, W) float32,
+        (S1, S2) / S0, x image right, counter-clockwise with y up. disparity: (1, H, W) float32, px, of the first
+        surface. valid, occluded, transparent: (1, H, W) bool; occluded pixels have no counterpart in the right image,
+        be it hidden or outside. focal (px) and baseline (m): float32 scalars. id and scene: the scene's name.
+
+        Raises:
+            IndexError: no such scene.
+        """
+        o = self.options
+        if not 0 <= index < o.count:
+            raise IndexError(f"scene {index} of {o.count}")
+        stored_light, stored_truth = self._open()
+        rows, columns = self._window(rng)
+        light = stored_light[index][:, rows, columns].astype(np.float32)
+        truth = stored_truth[index][:, rows, columns]
+        chance = generator(o.seed, o.split, index, purpose=1) if rng is None else rng
+        left, polarization_left = expose(light[0:3], light[3:5], o.noise, o.shot_noise, chance)
+        right, polarization_right = expose(light[5:8], light[8:10], o.noise, o.shot_noise, chance)
+        disparity, flags = truth[:1].astype(np.float32) / store.DISPARITY_SCALE, truth[1:]
+        valid = (flags & store.VALID) > 0
+        # A crop loses part of the right image too.
+        outside = np.arange(disparity.shape[-1]) - disparity < -0.5
+        name = f"{o.split}-{index:05d}"
+        return {
+            "left": display(left),
+            "right": display(right),
+            "polarization_left": polarization_left,
+            "polarization_right": polarization_right,
+            "disparity": disparity,
+            "valid": valid,
+            "occluded": ((flags & store.OCCLUDED) > 0) | (outside & valid),
+            "transparent": (flags & store.TRANSPARENT) > 0,
+            "focal": np.float32(FOCAL_PER_WIDTH * o.width),
+            "baseline": np.float32(BASELINE),
+            "id": name,
+            "scene": name,
+        }
+
+    def _window(self, rng: np.random.Generator | None) -> tuple[slice, slice]:
+        o = self.options
+        if rng is None or o.crop is None:
+            return slice(None), slice(None)
+        height, width = o.crop
+        top, left = int(rng.integers(o.height - height + 1)), int(rng.integers(o.width - width + 1))
+        return slice(top, top + height), slice(left, left + width)
+
+    def _open(self) -> tuple[zarr.Array, zarr.Array]:
+        if self._arrays is None:
+            group = zarr.open_group(store.ensure(self.options), mode="r")
+            self._arrays = group[store.LIGHT], group[store.TRUTH]
+        return self._arrays

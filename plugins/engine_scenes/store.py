@@ -1,0 +1,190 @@
+"""Rendered scenes on disk: rendered once by worker processes, complete under their final name or not there at all.
+
+Workers are fresh interpreters that run `engine_scenes.worker`. Neither forked nor spawned children would do: a fork of a
+process whose torch threads are awake can hang, and spawn runs the user's main program again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.codecs import BloscCodec
+
+from engine.contracts import Progress
+from engine.errors import WorldError
+from engine_scenes.options import SceneOptions
+
+RENDERER = 1
+"""Raise it with any change that alters a stored number: old stores are then no longer found."""
+
+LIGHT, TRUTH = "light", "truth"
+DISPARITY_SCALE = 256
+VALID, OCCLUDED, TRANSPARENT = 1, 2, 4
+
+_CHANNELS = ["left_r", "left_g", "left_b", "left_q", "left_u", "right_r", "right_g", "right_b", "right_q", "right_u"]
+
+
+def cache_directory() -> Path:
+    """$ENGINE_CACHE, else `engine` below $XDG_CACHE_HOME or ~/.cache; in it the folder of this data set."""
+    if named := os.environ.get("ENGINE_CACHE"):
+        return Path(named) / "scenes"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "engine" / "scenes"
+
+
+def world(options: SceneOptions) -> dict[str, Any]:
+    """The options that decide what is rendered; noise and crops come later."""
+    return options.model_dump(include={"split", "count", "seed", "height", "width", "transparent"})
+
+
+def store_path(options: SceneOptions) -> Path:
+    """Where the scenes of these options are, or will be."""
+    key = json.dumps({"renderer": RENDERER, **world(options)}, sort_keys=True)
+    digest = hashlib.sha256(key.encode()).hexdigest()[:16]
+    return cache_directory() / f"{options.split}-{options.count}-{digest}.zarr"
+
+
+def create(path: Path, options: SceneOptions) -> None:
+    """An empty store: `light` float16 (N, 10, H, W), `truth` uint16 (N, 2, H, W), one chunk a scene."""
+    group = zarr.create_group(path, attributes={"renderer": RENDERER, **world(options)})
+    size = (options.height, options.width)
+    for name, channels, kind in ((LIGHT, _CHANNELS, "float16"), (TRUTH, ["disparity_x256", "flags"], "uint16")):
+        array = group.create_array(
+            name,
+            shape=(options.count, len(channels), *size),
+            chunks=(1, len(channels), *size),
+            dtype=kind,
+            compressors=BloscCodec(cname="zstd", clevel=3, shuffle="shuffle"),
+        )
+        array.attrs["channels"] = channels
+
+
+def write(path: Path, numbers: list[int]) -> Iterator[int]:
+    """Render those scenes into an existing store, yielding each number when it is on disk. Torch runs on one thread."""
+    import torch
+
+    from engine_scenes.pairs import render_pair
+    from engine_scenes.scene import random_scene
+
+    group = zarr.open_group(path, mode="r+")
+    what = {name: group.attrs[name] for name in ("split", "seed", "height", "width", "transparent")}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for number in numbers:
+            pair = render_pair(random_scene(index=number, **what))
+            truth = pair.truth
+            flags = truth.valid * VALID + truth.occluded * OCCLUDED + truth.transparent * TRANSPARENT
+            disparity = np.rint(truth.disparity.numpy() * DISPARITY_SCALE).clip(0, 65535)
+            group[LIGHT][number] = pair.light
+            group[TRUTH][number] = np.stack([disparity, flags.numpy()]).astype(np.uint16)
+            yield number
+    finally:
+        torch.set_num_threads(threads)
+
+
+def ensure(options: SceneOptions, progress: Progress | None = None) -> Path:
+    """The path of the finished store, rendering it first if nobody has.
+
+    Of several processes that want the same store one renders and the others wait for it. What an interrupted writer
+    left behind is removed by the next one.
+
+    Raises:
+        WorldError: a worker failed, or the cache directory cannot be written.
+    """
+    path = store_path(options)
+    if path.exists():
+        return path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(path.with_suffix(".lock")):
+            if not path.exists():
+                _render(path, options, progress)
+    except OSError as error:
+        raise WorldError(f"cannot store rendered scenes in {path.parent}: {error}") from error
+    return path
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Hold a lock that the system takes back when its process dies, however it dies."""
+    with lock.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _render(path: Path, options: SceneOptions, progress: Progress | None) -> None:
+    for left_over in path.parent.glob(f"{path.name}.partial-*"):
+        shutil.rmtree(left_over, ignore_errors=True)
+    partial = path.with_name(f"{path.name}.partial-{secrets.token_hex(4)}")
+    what = f"rendering {options.count} {options.split} scenes"
+    try:
+        create(partial, options)
+        for done, _ in enumerate(_numbers_as_written(partial, options.count), 1):
+            if progress is not None:
+                progress(done, options.count, what)
+        partial.rename(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _numbers_as_written(partial: Path, count: int) -> Iterator[int]:
+    workers = min(len(os.sched_getaffinity(0)), count // 4)
+    if workers < 2:
+        # Starting an interpreter with torch takes as long as rendering a dozen scenes.
+        yield from write(partial, list(range(count)))
+        return
+    yield from _in_workers(partial, count, workers)
+
+
+def _in_workers(partial: Path, count: int, workers: int) -> Iterator[int]:
+    """Let `workers` processes write every scene; all report on one pipe, which closes when the last of them ends."""
+    package_root = str(Path(__file__).resolve().parents[1])
+    places = [package_root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places), "OMP_NUM_THREADS": "1"}
+    reading, writing = os.pipe()
+    logs = [partial / f"worker-{k}.log" for k in range(workers)]
+    processes: list[subprocess.Popen[bytes]] = []
+    with open(reading) as reports:  # noqa: PTH123 - a file descriptor has no path
+        try:
+            try:
+                for k, log in enumerate(logs):
+                    command = [
+                        sys.executable,
+                        "-m",
+                        "engine_scenes.worker",
+                        str(partial),
+                        str(count),
+                        str(k),
+                        str(workers),
+                    ]
+                    with log.open("wb") as errors:
+                        process = subprocess.Popen(
+                            command, env=environment, stdin=subprocess.DEVNULL, stdout=writing, stderr=errors
+                        )
+                    processes.append(process)
+            finally:
+                os.close(writing)
+            for line in reports:
+                yield int(line)
+            for process, log in zip(processes, logs, strict=True):
+                if process.wait() != 0:
+                    last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["no message"]
+                    raise WorldError(f"a process that renders scenes ended with code {process.returncode}: {last[0]}")
+                log.unlink()
+        finally:
+            for process in processes:
+                process.kill()
+                process.wait()
