@@ -180,7 +180,7 @@ class Plugins:
         known = self.names(kind)
         near = nearest(name, known)
         expected = "" if near else f"one of {', '.join(known)}" if known else "a plugin that brings one"
-        return Problem(where, f"no plugin brings a {SINGULAR[kind]} named {name!r}", expected, near)
+        return Problem(where, f"no plugin brings the {SINGULAR[kind]} {name!r}", expected, near)
 
     def register_object(self, plugin: object, name: str) -> None:
         """Add the engine's own listener (console, event log); its hooks are checked like a plugin's."""

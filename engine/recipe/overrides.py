@@ -39,14 +39,14 @@ def _apply(root: Node, override: str) -> Problem | None:
     node = root
     for index, part in enumerate(parts[:-1]):
         if isinstance(node.value, dict):
-            node = node.value.setdefault(part, Node({}, source, ()))
+            node = node.value.setdefault(part, Node({}, source, tuple(parts[: index + 1])))
         else:
             place = _item(node, parts[: index + 1], source)
             if isinstance(place, Problem):
                 return place
             node = node.value[place]
 
-    new = build(value_of(text.strip()), source)
+    new = build(value_of(text.strip()), source, tuple(parts))
     if isinstance(node.value, dict):
         old = node.value.get(parts[-1])
         node.value[parts[-1]] = merge(old, new) if old is not None else new

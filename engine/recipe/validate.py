@@ -175,8 +175,7 @@ class Meaning:
         train = stage.child("train")
         losses = train.child("losses") if train is not None else None
         if losses is None or losses.value == []:
-            node = losses or stage
-            self._report(node, f"stage {stage.text('name')!r} has no losses", "'losses' in [train] or in the stage")
+            self._report(losses or stage, "there are no losses to train with", "'losses' in [train] or in the stage")
 
     def _check_gate(self, stage: Node, gate: Node) -> None:
         extend, on_fail = gate.child("extend"), gate.text("on_fail")

@@ -77,19 +77,19 @@ def _problem(
     kind = details["type"]
     facts: Facts = details.get("ctx", {})
     if kind == "missing":
-        node, path = root.follow((*prefix, *location[:-1]))
-        return Problem(node.here, f"the key {str(location[-1])!r} is missing in {_table(path)}")
+        node, _ = root.follow((*prefix, *location[:-1]))
+        return Problem(node.here, f"the key {str(location[-1])!r} is missing in {_table(node.path)}")
 
     node, path = root.follow((*prefix, *location))
     if kind == "extra_forbidden":
         key = str(location[-1])
-        inside = location[:-1]
+        inside = path[len(prefix) : -1]  # not `location`: pydantic puts the branch of a union into that
         known = known_keys(model, inside) + (list(own_keys) if not inside else [])
         if path[:1] == ("stage",) and len(path) == 3:
             known = [key for key in (*known_keys(Stage, ()), *known_keys(Train, ())) if key != "train"]
         near = nearest(key, known)
         expected = "" if near or not known else f"one of {', '.join(sorted(known))}"
-        return Problem(node.here, f"unknown key {key!r} in {_table(path[:-1])}", expected, near)
+        return Problem(node.here, f"unknown key {key!r} in {_table(node.path[:-1])}", expected, near)
     if kind == "recipe":
         return Problem(node.here, facts["what"], facts["expected"], tuple(facts["near"]))
     if kind == "value_error":
