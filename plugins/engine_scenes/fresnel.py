@@ -1,7 +1,7 @@
 """Polarised reflection and refraction: Fresnel's formulas, their Mueller matrices, and the frames they are written in.
 
-A Stokes vector belongs to a frame: the first axis e1 is perpendicular to the light's direction of travel k, the second is
-e2 = k x e1. For light that runs into a camera with e1 = image right, e2 is image up, so that angles count
+A Stokes vector belongs to a frame: the first axis e1 is perpendicular to the light's direction of travel k, the second
+is e2 = k x e1. For light that runs into a camera with e1 = image right, e2 is image up, so that angles count
 counter-clockwise as seen in the picture. At a surface e1 is the s axis (perpendicular to the plane of incidence), which
 the incident, the reflected and the refracted ray share.
 """
@@ -81,7 +81,7 @@ def reflection(f: Fresnel) -> Mueller:
 
 
 def transmission(f: Fresnel) -> Mueller:
-    """Mueller matrix of the refraction, for radiance over index squared, so that a path through a solid needs no more."""
+    """Mueller matrix of the refraction, for radiance over index squared: a path through a solid needs no more."""
     ts, tp = 1 - f.rs, 1 - f.rp
     return Mueller(0.5 * (ts + tp), 0.5 * (ts - tp), (ts * tp).clamp_min(0).sqrt(), torch.zeros_like(ts))
 

@@ -37,7 +37,11 @@ _TINT = (0.90, 0.96, 0.93)
 
 @dataclass(frozen=True)
 class Path:
-    """Where light comes from and what arrives: origin, direction (3, N), metres travelled (N,), Stokes per unit light."""
+    """Where light comes from and what arrives of it.
+
+    origin, direction: (3, N), from the glass outwards. travelled: (N,) metres from the camera to the origin. arrives:
+    Stokes components at the camera per unit of unpolarised light.
+    """
 
     origin: Tensor
     direction: Tensor
@@ -104,9 +108,9 @@ def _shell(surface: Surface, p: Tensor, d: Tensor, t: Tensor, right: Tensor) -> 
     bounced = reflected_direction(d, m)
     out_length = shape.far(q, bounced)
     r = q + out_length * bounced
-    l = shape.normal(r)
-    out_axis = _s_axis(bounced, l)
-    _, out_on = slab(fresnel(dot(l, bounced).clamp(0, 1), surface.index))
+    exit_normal = shape.normal(r)
+    out_axis = _s_axis(bounced, exit_normal)
+    _, out_on = slab(fresnel(dot(exit_normal, bounced).clamp(0, 1), surface.index))
     entered = (on, front_axis, d)
     return [
         Path(p, reflected_direction(d, n), t, _arriving([(back, front_axis, d)], right)),

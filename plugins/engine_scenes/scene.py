@@ -18,7 +18,7 @@ from engine_scenes.vectors import dot
 
 Glass = Literal["solid", "shell", "pane"]
 
-BASELINE = 0.14
+BASELINE = 0.12
 """Metres between the cameras."""
 
 FOCAL_PER_WIDTH = 1.07
@@ -184,9 +184,9 @@ class _Builder:
         rng.shuffle(lanes)
         for lane in lanes:
             kind = str(rng.choice(["pane", "shell", "ball", "box"], p=[0.38, 0.24, 0.18, 0.20]))
-            size = rng.uniform(0.8, 1.2) * (1.25 if count == 2 else 1.0 if count == 3 else 0.85)
+            size = rng.uniform(0.8, 1.2) * (1.2 if count == 2 else 0.95 if count == 3 else 0.8)
             reach = 0.13 * size
-            spot = self._spot(float(lane), 0.82, 1.55, reach)
+            spot = self._spot(float(lane), 0.85, 1.7, reach)
             if spot is None:
                 continue
             x, y = spot

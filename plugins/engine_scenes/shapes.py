@@ -125,7 +125,7 @@ class Ellipsoid:
     def _roots(self, o: Tensor, d: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         q, e = self._unit(o - self.centre[:, None]), self._unit(d)
         a, b = dot(e, e), dot(q, e)
-        # From the point of closest approach: b^2 - a c loses all its digits for small far ellipsoids in single precision.
+        # From the point of closest approach: b^2 - a c loses its digits for small far ellipsoids in single precision.
         closest = q - (b / a) * e
         room = (1 - dot(closest, closest)) / a
         return -b / a, room.clamp_min(0).sqrt(), room > 0

@@ -1,7 +1,7 @@
 """Rendered scenes on disk: rendered once by worker processes, complete under their final name or not there at all.
 
-Workers are fresh interpreters that run `engine_scenes.worker`. Neither forked nor spawned children would do: a fork of a
-process whose torch threads are awake can hang, and spawn runs the user's main program again.
+Workers are fresh interpreters that run `engine_scenes.worker`. Neither forked nor spawned children would do: a fork of
+a process whose torch threads are awake can hang, and spawn runs the user's main program again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from engine.contracts import Progress
 from engine.errors import WorldError
 from engine_scenes.options import SceneOptions
 
-RENDERER = 1
+RENDERER = 2
 """Raise it with any change that alters a stored number: old stores are then no longer found."""
 
 LIGHT, TRUTH = "light", "truth"
