@@ -89,7 +89,9 @@ def _text(path: Path) -> str:
 
 def _toml(path: Path, text: str) -> dict[str, object]:
     try:
-        return tomli.loads(text)
+        data = tomli.loads(text)
+        json.dumps(data, default=str)  # what follows reads the data as JSON; hexadecimal digits fail only here
+        return data
     except tomli.TOMLDecodeError as error:
         where = f"{path}:{error.lineno}:{error.colno}"
         raise InputError(Problem(where, f"this is not TOML: {error.msg}")) from error

@@ -16,8 +16,10 @@ from engine.recipe.nodes import Node
 M = TypeVar("M", bound=BaseModel)
 
 
-def parse(model: type[M], data: Any, extra: Literal["forbid", "allow"]) -> M:
-    """`data` as an instance of `model`; raises pydantic's ValidationError.
+def parse(model: type[M], data: Any, extra: Literal["forbid"] | None) -> M:
+    """`data` as an instance of `model`; `extra` replaces what the model says of unknown keys, at every depth.
+
+    Raises pydantic's ValidationError.
 
     Goes through JSON because pydantic's strict rules for JSON are TOML's types: "5" is no number and 5 is no text, but
     a text may become a Path, a date or an Enum, and an array a tuple, as a plugin's model asks.
@@ -27,7 +29,7 @@ def parse(model: type[M], data: Any, extra: Literal["forbid", "allow"]) -> M:
 
 def parse_options(model: type[M], data: Any) -> M:
     """As `parse`; unknown keys are errors at every depth unless the plugin's model says that it takes any."""
-    return parse(model, data, "allow" if model.model_config.get("extra") == "allow" else "forbid")
+    return parse(model, data, None if model.model_config.get("extra") == "allow" else "forbid")
 
 
 def make_paths_absolute(annotation: Any, node: Node) -> None:
