@@ -20,7 +20,7 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, to_jsonable_python
 
 from engine.errors import nearest
 
@@ -330,8 +330,10 @@ class Recipe(Table):
 
     def resolved(self) -> dict[str, Any]:
         """This recipe as plain data with every default filled in and every path absolute, in the shape of the file."""
-        data: dict[str, Any] = self.model_dump(mode="json", by_alias=True, round_trip=True)
-        return data
+        data = self.model_dump(by_alias=True, round_trip=True)
+        # not model_dump(mode="json"): that turns an infinite option into null, which would be read back as another value
+        plain: dict[str, Any] = to_jsonable_python(data, inf_nan_mode="constants")
+        return plain
 
 
 def is_weights_file(init: str) -> bool:

@@ -175,6 +175,7 @@ def test_the_form_a_run_keeps_means_the_same_wherever_it_is_read(load, folder: P
     assert again.stages[1].train.clip_norm is None
     assert again.stages[1].warp.gt_share(0.25) == 0.5
     assert again.data["val"].options.root == folder / "here"
+    assert again.injection.options.limit == float("inf")
 
 
 def test_the_form_a_run_keeps_can_be_read_after_its_weights_are_gone(load, folder: Path) -> None:

@@ -31,6 +31,7 @@ class ToyModel(BaseModel):
 
 class ToyInjection(BaseModel):
     max_correction: float = 4.0
+    limit: float = float("inf")
 
 
 class Crop(BaseModel):
