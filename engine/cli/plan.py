@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from rich.tree import Tree
 
     from engine.recipe.schema import Stage
-    from engine.stages.globs import Selection
+    from engine.globs import Selection
     from engine.system import System
 
 DEPTH = 2

@@ -331,7 +331,7 @@ class Recipe(Table):
     def resolved(self) -> dict[str, Any]:
         """This recipe as plain data with every default filled in and every path absolute, in the shape of the file."""
         data = self.model_dump(by_alias=True, round_trip=True)
-        # not model_dump(mode="json"): that turns an infinite option into null, which would be read back as another value
+        # not model_dump(mode="json"): that makes an infinite option null, which would be read back as another value
         plain: dict[str, Any] = to_jsonable_python(data, inf_nan_mode="constants")
         return plain
 

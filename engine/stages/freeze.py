@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.errors import PluginError
-from engine.stages.globs import Selection
+from engine.globs import Selection
 from engine.system import System
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from engine.errors import DivergedError, InputError, PluginError, Problem
 from engine.prediction import Batch
-from engine.stages.globs import Selection
+from engine.globs import Selection
 from engine.system import System, Warp
 
 

@@ -21,7 +21,7 @@ from engine.prediction import Batch
 from engine.recipe.schema import GateTable, Stage
 from engine.stages import freeze
 from engine.stages.gating import Measured, action, ask, decided
-from engine.stages.globs import Selection, select
+from engine.globs import Selection, select
 from engine.stages.proof import prove_gradients, prove_identity
 from engine.stages.session import Session, stage_seed
 from engine.system import System

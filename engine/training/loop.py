@@ -21,7 +21,7 @@ from engine.data.loader import to_device
 from engine.errors import DivergedError, InterruptedRunError
 from engine.prediction import Batch
 from engine.recipe.schema import Stage
-from engine.stages.globs import Selection
+from engine.globs import Selection
 from engine.system import System, Warp
 from engine.training.guard import NonFiniteGuard
 from engine.training.interrupt import StopRequest

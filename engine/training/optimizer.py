@@ -7,7 +7,7 @@ from torch import nn
 
 from engine.errors import InputError
 from engine.recipe.schema import Optimizer
-from engine.stages.globs import Selection, matches
+from engine.globs import Selection, matches
 
 
 def build_optimizer(system: nn.Module, selection: Selection, settings: Optimizer) -> torch.optim.Optimizer:
