@@ -36,10 +36,8 @@ class OpaqueShader:
         scene, m = self.scene, number.long()
         p = origin + t * direction
         n, uv = torch.empty_like(p), torch.empty(2, p.shape[1])
-        for k, surface in enumerate(scene.surfaces):
-            index = (m == k).nonzero()[:, 0]
-            if len(index) == 0:
-                continue
+        for k in number.unique().tolist():
+            surface, index = scene.surfaces[k], (number == k).nonzero()[:, 0]
             points = p.index_select(1, index)
             n.index_copy_(1, index, surface.shape.normal(points))
             uv.index_copy_(1, index, surface.shape.uv(points))

@@ -64,7 +64,7 @@ def _packed(view: View, exposure: Tensor) -> Tensor:
     y = luminance(view.s0).clamp_min(1e-6)
     qu = torch.stack([view.s1, view.s2]) / y
     # Rounding can carry fully polarised light a hair beyond full polarisation.
-    qu = qu / qu.norm(dim=0).clamp_min(1)
+    qu = qu / torch.hypot(qu[0], qu[1]).clamp_min(1)
     return torch.cat([(view.s0 * exposure).clamp(0, BRIGHTEST), qu])
 
 

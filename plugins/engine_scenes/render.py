@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from engine_scenes.glass import glass_paths, tint
 from engine_scenes.opaque import OpaqueShader
@@ -41,8 +40,15 @@ def render(shader: OpaqueShader, camera: Camera) -> View:
     glassy = torch.tensor([s.glass is not None for s in shader.scene.surfaces] + [False])[number.long()]
     _shade_opaque(shader, rays, right, t, number, ((number >= 0) & ~glassy).nonzero()[:, 0], s0, s12)
     _shade_glass(shader, rays, right, t, number, s0, s12)
-    s0, s12 = (F.avg_pool2d(x.reshape(1, -1, rays.rows, rays.columns), SUBDIVISION)[0] for x in (s0, s12))
+    s0, s12 = (_pixels(x, rays) for x in (s0, s12))
     return View(s0, s12[0], s12[1])
+
+
+def _pixels(x: Tensor, rays: Rays) -> Tensor:
+    """Means (C, H, W) of the rays (C, N) in each pixel."""
+    n = rays.subdivision
+    grid = x.reshape(-1, rays.rows, rays.columns)
+    return sum(grid[:, i::n, j::n] for i in range(n) for j in range(n)) / (n * n)
 
 
 def _shade_opaque(

@@ -27,7 +27,7 @@ from engine.contracts import Progress
 from engine.errors import WorldError
 from engine_scenes.options import SceneOptions
 
-RENDERER = 2
+RENDERER = 3
 """Raise it with any change that alters a stored number: old stores are then no longer found."""
 
 LIGHT, TRUTH = "light", "truth"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -17,14 +19,20 @@ def _noise(rng: np.random.Generator, size: int, slope: float, finest: float) -> 
     slope: amplitude falls as frequency to that power. finest: wavelength in texels below which it fades out, so that
     bilinear lookup and the camera's pixels can carry what is there.
     """
+    amplitude = _spectrum(size, slope, finest)
+    phase = torch.from_numpy(rng.standard_normal((*amplitude.shape, 2), dtype=np.float32))
+    field = torch.fft.irfft2(torch.view_as_complex(phase * amplitude[..., None]), s=(size, size)).numpy()
+    return field / field.std()
+
+
+@lru_cache(maxsize=32)
+def _spectrum(size: int, slope: float, finest: float) -> Tensor:
     fy, fx = np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None, :]
     f = np.sqrt(fy * fy + fx * fx)
     f[0, 0] = 1
     amplitude = f**-slope * np.exp(-((f * finest) ** 4))
     amplitude[0, 0] = 0
-    phase = rng.standard_normal((2, *amplitude.shape), dtype=np.float32)
-    field = np.fft.irfft2(amplitude * (phase[0] + 1j * phase[1]), s=(size, size)).astype(np.float32)
-    return field / field.std()
+    return torch.from_numpy(amplitude.astype(np.float32))
 
 
 def _palette(rng: np.random.Generator, count: int) -> np.ndarray:
