@@ -139,7 +139,10 @@ def _loader(dataset: Any, batch_sampler: Any, workers: int, pin: bool) -> DataLo
         num_workers=workers,
         collate_fn=collate,
         pin_memory=pin,
-        multiprocessing_context="spawn" if workers else None,
+        # Forked workers share the data set as it is; spawned ones could not import the plugin files of a recipe.
+        multiprocessing_context="fork" if workers else None,
+        # Else every new iterator draws from the global generator, and dropout after a resume would differ.
+        generator=torch.Generator(),
     )
 
 
