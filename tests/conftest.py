@@ -1,0 +1,105 @@
+"""What every test shares: one thread, a cache of its own, toy recipes, and the command line in and out of process."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from toy_world import RECIPE, merged, toml
+
+from engine.cli.main import main
+
+torch.set_num_threads(1)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended: its exit code and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Outcome]
+WriteRecipe = Callable[..., Path]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    os.environ["ENGINE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def toy_recipe(tmp_path: Path) -> WriteRecipe:
+    """toy_recipe(file=..., key=table, ...): the toy recipe with tables changed, written to the test's folder."""
+
+    def write(file: str = "toy.toml", **changes: Any) -> Path:
+        path = tmp_path / file
+        path.write_text(toml(merged(RECIPE, changes)))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """engine("run", recipe, ...): the command line in this process, in the test's folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> Outcome:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["engine", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        code = ended.value.code
+        return Outcome(code if isinstance(code, int) else 0, printed.out, printed.err)
+
+    return run
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Command:
+    """process("run", recipe, ...): the command line as a process of its own, without a terminal."""
+
+    def run(*arguments: object, launcher: tuple[str, ...] = ("-m", "engine"), **more: str) -> Outcome:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", **more}
+        done = subprocess.run(
+            [sys.executable, *launcher, *map(str, arguments)],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        return Outcome(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+def only_run(folder: Path, name: str = "toy") -> Path:
+    """The one run directory under `folder`."""
+    (run,) = (folder / "runs" / name).iterdir()
+    return run
+
+
+def events_of(run: Path, kind: str = "") -> list[dict[str, Any]]:
+    """The events of a run, all or of one kind."""
+    found = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
+    return [event for event in found if kind in ("", event["event"])]
+
+
+def weights_of(run: Path, stage: str) -> dict[str, torch.Tensor]:
+    """What a stage handed on."""
+    return load_file(run / f"stage-{stage}" / "weights.safetensors")
