@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from toy_plugin import DataOptions, ToyData
+from toy_world import batch, system
+
+from engine.errors import PluginError
+from engine.prediction import Prediction
+from engine.training.evaluate import Tally, evaluate, evaluating, predictions
+from engine.training.losses import WeightedLosses
+
+
+class Given:
+    """A metric that returns the sums and counts it was given, a batch after the other."""
+
+    def __init__(self, *pairs: tuple[list[float], list[float]]) -> None:
+        self.pairs = iter(pairs)
+
+    def __call__(self, prediction: Prediction, made: Any) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+        total, count = next(self.pairs)
+        return {"figure": (torch.tensor(total), torch.tensor(count))}
+
+
+def measured(*pairs: tuple[list[float], list[float]]) -> Any:
+    sizes = [len(total) for total, _ in pairs]
+    made = [(batch(size), Prediction(torch.zeros(size, 1, 2, 2))) for size in sizes]
+    return evaluate(iter(made), [Given(*pairs)])
+
+
+def test_the_mean_weighs_samples_and_the_pooled_mean_weighs_pixels() -> None:
+    evaluation = measured(([10.0, 3.0], [10.0, 1.0]), ([4.0], [2.0]))
+    assert evaluation.mean == {"figure": pytest.approx((1 + 3 + 2) / 3)}
+    assert evaluation.pooled == {"figure": pytest.approx(17 / 13)}
+    assert evaluation.per_sample["figure"] == [1.0, 3.0, 2.0]
+
+
+def test_a_sample_without_a_value_is_skipped_and_counted() -> None:
+    evaluation = measured(([0.0, 3.0], [0.0, 1.0]))
+    assert evaluation.mean == {"figure": 3.0}
+    assert evaluation.skipped == {"figure": 1}
+    assert math.isnan(evaluation.per_sample["figure"][0])
+
+
+def test_a_metric_that_is_defined_nowhere_has_no_mean() -> None:
+    evaluation = measured(([0.0], [0.0]))
+    assert evaluation.mean == {}
+    assert evaluation.pooled == {}
+    assert evaluation.skipped == {"figure": 1}
+
+
+def test_a_value_that_is_not_finite_stays_visible_in_the_mean() -> None:
+    evaluation = measured(([float("nan"), 3.0], [1.0, 1.0]))
+    assert math.isnan(evaluation.mean["figure"])
+    assert evaluation.skipped == {"figure": 0}
+
+
+def test_a_metric_with_another_shape_is_refused_by_name() -> None:
+    with pytest.raises(PluginError, match=r"metric 'figure' returned \(1,\) and \(2,\) for 2 samples"):
+        Tally().add({"figure": (torch.zeros(1), torch.zeros(2))}, 2)
+
+
+def test_a_loss_that_is_no_scalar_is_refused_by_name() -> None:
+    with pytest.raises(PluginError, match=r"loss 'wide' returned shape \(2,\)"):
+        WeightedLosses([("wide", 1.0, lambda prediction, made: torch.zeros(2))])(Prediction(torch.zeros(1)), {})
+
+
+def test_losses_are_weighted_and_reported_as_they_enter_the_sum() -> None:
+    losses = WeightedLosses([("a", 2.0, lambda *_: torch.tensor(3.0)), ("b", 0.5, lambda *_: torch.tensor(4.0))])
+    total, terms = losses(Prediction(torch.zeros(1)), {})
+    assert total == 8.0
+    assert dict(zip(losses.names, terms.tolist(), strict=True)) == {"a": 6.0, "b": 2.0}
+
+
+def test_every_module_gets_its_own_mode_back_even_after_an_error() -> None:
+    whole = system(dropout=0.5, norm=True)
+    whole.base.norm.eval()
+    whole.base.dropout.train()
+    modes = [module.training for module in whole.modules()]
+
+    def fail() -> None:
+        assert not any(module.training for module in whole.modules())
+        assert not torch.is_grad_enabled()
+        raise RuntimeError("on purpose")
+
+    with pytest.raises(RuntimeError, match="on purpose"), evaluating(whole):
+        fail()
+    assert [module.training for module in whole.modules()] == modes
+    assert torch.is_grad_enabled()
+
+
+def test_the_base_alone_is_measured_beside_the_corrected_system() -> None:
+    whole = system(zero_init=False, first=0.3)
+    pairs = predictions(whole, ToyData(DataOptions(count=3)), batch_size=2, device=torch.device("cpu"))
+
+    class Value:
+        def __call__(self, prediction: Prediction, made: Any) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+            total = prediction.value.flatten(1).sum(1)
+            return {"value": (total, torch.full_like(total, prediction.value[0].numel()))}
+
+    evaluation = evaluate(pairs, [Value()])
+    assert evaluation.mean["value"] - evaluation.base_mean["value"] == pytest.approx(math.tanh(0.3), abs=1e-5)
+    assert evaluation.ids == ["train-0", "train-1", "train-2"]
+
+
+def test_the_injection_can_be_switched_off_and_its_signal_blanked() -> None:
+    whole, data = system(zero_init=False), ToyData(DataOptions(count=4))
+    with torch.no_grad():
+        whole.get_parameter("injection.head.weight").fill_(0.5)
+
+    def values(**how: Any) -> torch.Tensor:
+        pairs = predictions(whole, data, batch_size=4, device=torch.device("cpu"), **how)
+        return torch.cat([prediction.value for _, prediction in pairs])
+
+    assert not torch.equal(values(), values(inject=False))
+    assert torch.equal(values(ablation="zero"), values(inject=False)), "a blank signal corrects by tanh(0)"
