@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -57,9 +57,9 @@ class Estimates:
     initial_confidence: Tensor
     initial_visibility: Tensor
     disparities: list[Tensor]
-    confidences: list[Tensor] = field(default_factory=list)
-    visibilities: list[Tensor] = field(default_factory=list)
-    final: tuple[Tensor, Tensor, Tensor] = ()  # type: ignore[assignment]
+    confidences: list[Tensor]
+    visibilities: list[Tensor]
+    final: tuple[Tensor, Tensor, Tensor]
 
 
 class S2M2(nn.Module):
@@ -157,23 +157,36 @@ class S2M2(nn.Module):
 
         correlation = self.disp_init(transformed)
         plan = transport(correlation, self.use_positivity)
-        disparity, confidence, visibility = first_estimates(plan)
-        found = Estimates(plan, confidence, visibility, [disparity])
+        initial, confidence, visibility = first_estimates(plan)
 
         pairs = left.shape[0]
         transformed, half, image = transformed[:pairs], half[:pairs], images[:pairs]
-        disparity = self.global_refiner(disparity.detach(), confidence.detach(), transformed)
-        found.disparities.append(disparity)
-        if self.use_positivity:
-            disparity = disparity.clamp(min=0)
-
+        filled = self.global_refiner(initial.detach(), confidence.detach(), transformed)
         context = self.ctx_feat(self.feat_fusion_layer(transformed, pyramid[0][:pairs]))
-        hidden = context.tanh()
-        # Pairwise means along the right row alone; an odd last column cannot occur, as W is a multiple of 32.
-        levels = (correlation, F.avg_pool1d(correlation.flatten(0, 1), 2).unflatten(0, correlation.shape[:2]))
+        found = Estimates(plan, confidence, visibility, [initial, filled], [], [], (filled, visibility, confidence))
+        hidden = self._refine(found, context, correlation)
+
+        maps = mix_neighbours(torch.cat(found.final, 1), self.upsample_mask_4x_refine(hidden, half))
+        logits = self.upsample_mask_1x(maps[:, :1], image, half)
+        if output_upsample:
+            logits = F.interpolate(logits, scale_factor=2, mode="bilinear", align_corners=False)
+        disparity, visibility, confidence = mix_neighbours(maps, logits).split(1, 1)
+        found.final = (2 * disparity if output_upsample else disparity, visibility, confidence)
+        return found
+
+    def _refine(self, found: Estimates, context: Tensor, correlation: Tensor) -> Tensor:
+        """Add the rounds of local refinement to `found` and return the last hidden state (spec section 9).
+
+        `found.final` becomes the last disparity (full-resolution px), visibility and confidence at quarter resolution.
+        """
+        disparity, visibility, confidence = found.final
+        # Pairwise means along the right row; the row is even, as the image's width is a multiple of 32.
+        coarse = F.avg_pool1d(correlation.flatten(0, 1), 2).unflatten(0, correlation.shape[:2])
         columns = torch.arange(disparity.shape[-1], device=disparity.device, dtype=disparity.dtype)
+        hidden = context.tanh()
+        disparity = self._permitted(disparity)
         for _ in range(self.refine_iter):
-            state = (hidden, disparity, confidence, visibility, context, *levels)
+            state = (hidden, disparity, confidence, visibility, context, correlation, coarse)
             if self.checkpointing and self.training:
                 state = checkpoint(self.refiner, *state, use_reentrant=False, preserve_rng_state=False)
             else:
@@ -182,18 +195,14 @@ class S2M2(nn.Module):
             found.disparities.append(disparity)
             found.confidences.append(confidence)
             found.visibilities.append(visibility)
-            if self.use_positivity:
-                disparity = disparity.clamp(min=0)
+            disparity = self._permitted(disparity)
+            # What matches left of the image's edge is not visible there.
             visibility = visibility * (disparity <= columns)
+        found.final = (4 * disparity, visibility, confidence)
+        return hidden
 
-        maps = torch.cat((4 * disparity, visibility, confidence), 1)
-        maps = mix_neighbours(maps, self.upsample_mask_4x_refine(hidden, half))
-        logits = self.upsample_mask_1x(maps[:, :1], image, half)
-        if output_upsample:
-            logits = F.interpolate(logits, scale_factor=2, mode="bilinear", align_corners=False)
-        disparity, visibility, confidence = mix_neighbours(maps, logits).split(1, 1)
-        found.final = (2 * disparity if output_upsample else disparity, visibility, confidence)
-        return found
+    def _permitted(self, disparity: Tensor) -> Tensor:
+        return disparity.clamp(min=0) if self.use_positivity else disparity
 
 
 def build(options: S2M2Options) -> S2M2:
