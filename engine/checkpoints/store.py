@@ -71,10 +71,9 @@ class CheckpointStore:
             return
         try:
             pending.result()
-        except OSError as error:
-            raise WorldError(
-                f"a checkpoint could not be written to {self.folder}: {error.strerror or error}"
-            ) from error
+        except (OSError, RuntimeError) as error:  # torch.save tells of a full disk by a RuntimeError
+            reason = getattr(error, "strerror", None) or error
+            raise WorldError(f"a checkpoint could not be written to {self.folder}: {reason}") from error
 
     def close(self) -> None:
         """Wait for the last write and end the thread."""
@@ -139,7 +138,7 @@ def read_checkpoint(folder: Path) -> Checkpoint | None:
             average=load_file(folder / AVERAGE) if AVERAGE in manifest["files"] else None,
             state=torch.load(folder / STATE, map_location="cpu", weights_only=True),
         )
-    except (OSError, ValueError, KeyError, pickle.UnpicklingError):
+    except (OSError, ValueError, KeyError, TypeError, pickle.UnpicklingError):
         return None
 
 

@@ -81,10 +81,12 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def write_weights(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, str] | None = None) -> None:
-    """Write tensors by name to a safetensors file."""
-    save_file(
-        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path, metadata=dict(about or {})
-    )
+    """Write tensors by name to a safetensors file; WorldError when it cannot be written."""
+    written = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    try:
+        save_file(written, path, metadata=dict(about or {}))
+    except SafetensorError as error:  # its own kind for a full disk too
+        raise WorldError(f"{path} could not be written: {error}") from error
 
 
 def load_into(
@@ -135,7 +137,7 @@ def load_system(system: nn.Module, tensors: Mapping[str, Tensor], source: str) -
     A file of the whole system also fits a system without injection; the injection's tensors are then reported as
     unexpected.
     """
-    if any(name.startswith("base.") for name in tensors):
+    if any(name.removeprefix("module.").startswith("base.") for name in tensors):
         return load_into(system, tensors, source)
     base: nn.Module = system.base  # type: ignore[assignment]  # nn.Module types every attribute as Tensor | Module
     return load_into(base, tensors, source)
