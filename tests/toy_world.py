@@ -76,8 +76,8 @@ def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 def system(seed: int = 0, zero_init: bool = True, first: float = 0.0, **base: Any) -> System:
     """A toy system with weights of its own for each seed."""
     torch.manual_seed(seed)
-    injection = ToyInjection(BoundOptions(zero_init=zero_init, first=first))
-    return System(ToyBase(BaseOptions(**base)), injection, target="target")
+    made = ToyBase(BaseOptions(**base))  # before the injection, as the engine draws them
+    return System(made, ToyInjection(BoundOptions(zero_init=zero_init, first=first)), target="target")
 
 
 def batch(size: int = 2, side: int = 6, seed: int = 0) -> dict[str, Any]:

@@ -117,7 +117,12 @@ def train(task: Task, resume: Checkpoint | None = None) -> None:
             raise InterruptedRunError(f"stopped by {task.stop.signal} at step {progress.step} of stage {stage.name}")
 
     if average is not None:
-        system.load_state_dict(_averaged(average, system).state_dict())
+        # Only what trains: the average of a constant is not bit-identical to it (-0.0 becomes 0.0).
+        frozen = task.selection.frozen_parameters
+        averaged = _averaged(average, system).state_dict()
+        system.load_state_dict(
+            {name: own if name in frozen else averaged[name] for name, own in system.state_dict().items()}
+        )
 
 
 def draw_warp(seed: int, stage: Stage, step: int) -> Warp:
