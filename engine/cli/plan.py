@@ -9,8 +9,8 @@ from engine.cli.opening import JsonOption, RecipeArgument, SetOption, console, o
 if TYPE_CHECKING:
     from rich.tree import Tree
 
-    from engine.recipe.schema import Stage
     from engine.globs import Selection
+    from engine.recipe.schema import Stage
     from engine.system import System
 
 DEPTH = 2
@@ -65,9 +65,10 @@ def _about(stage: Stage, selection: Selection, system: System) -> list[str]:
     aligned = "injection off" if stage.warp is None else f"aligned by {_warp(stage)}"
     rates = f"lr {train.optimizer.lr:g}" + "".join(f", {g.match} {g.lr:g}" for g in train.optimizer.groups)
     losses = " + ".join(f"{loss.weight:g} {loss.name}" for loss in train.losses)
+    samples = train.batch_size * train.accumulate
     lines = [
-        f"[bold]stage {stage.name}[/bold]{title}: {stage.steps} steps of "
-        f"{train.batch_size * train.accumulate} samples, {train.precision}, from {stage.init or 'the starting weights'}, {aligned}",
+        f"[bold]stage {stage.name}[/bold]{title}: {stage.steps} steps of {samples} samples, {train.precision}, "
+        f"from {stage.init or 'the starting weights'}, {aligned}",
         f"  {train.optimizer.name} {rates}, {train.schedule.name} schedule; {losses}",
     ]
     for gate in stage.gates:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -90,22 +89,13 @@ class Meaning:
         weights = model.child("weights") if model is not None else None
         if weights is None or not isinstance(weights.value, str) or not weights.value:
             return
-        if not weights.value.startswith(BUILTIN_WEIGHTS):
-            self._check_file(weights)
-        elif ("model",) in self.found:
+        # Whether a file is there belongs to the world, not to the recipe: `run` asks, `check` and `plan` need not.
+        if weights.value.startswith(BUILTIN_WEIGHTS) and ("model",) in self.found:
             shipped = [BUILTIN_WEIGHTS + name for name in self.found["model",].extra.get("weights", {})]
             if weights.value not in shipped:
                 near = nearest(weights.value, shipped)
                 expected = "" if near else f"one of {', '.join(shipped)}" if shipped else "a path; it ships none"
                 self._report(weights, f"the model ships no weights {weights.value!r}", expected, near)
-
-    def _check_file(self, node: Node) -> None:
-        path = Path(node.value)
-        if node.source.is_resolved or path.is_file():
-            return
-        folder = path.parent
-        names = [item.name for item in folder.iterdir()] if folder.is_dir() else []
-        self._report(node, f"there is no weights file {path}", near=nearest(path.name, names))
 
     def _check_metric_names(self) -> None:
         """Names in `key`, `best` and gates must be yielded by a metric of [evaluate], each by only one."""
@@ -149,12 +139,10 @@ class Meaning:
 
     def _check_init(self, stage: Node, names: list[str], index: int) -> None:
         init = stage.text("init")
-        if not init or init in names[:index]:
+        if not init or init in names[:index] or is_weights_file(init):
             return
         node = stage.value["init"]
-        if is_weights_file(init):
-            self._check_file(node)
-        elif init in names[index:]:
+        if init in names[index:]:
             which = "itself" if init == names[index] else f"{init!r}, which comes later"
             self._report(node, f"'init' names {which}; stages run in order", "the name of an earlier stage")
         else:

@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from engine import events
-from engine.errors import DivergedError, EngineError, GateRefusedError, InterruptedRunError
+from engine.errors import (
+    DivergedError,
+    EngineError,
+    GateRefusedError,
+    InputError,
+    InterruptedRunError,
+    Problem,
+    WorldError,
+    nearest,
+)
 from engine.plugins import SINGULAR
 from engine.recipe.schema import Stage
 from engine.runs import directory
@@ -44,6 +53,7 @@ def execute(session: Session, folder: Path, resumed: bool) -> list[dict[str, Any
             stages = [(stage.name, stage.title, stage.steps) for stage in recipe.stages]
             session.emit(events.RunStarted(recipe.name, folder, stages, resumed, str(session.device)))
             check_patterns(session)
+            check_files(session)
             for index, stage in enumerate(recipe.stages):
                 _stage(session, folder, index, stage, stop, rows)
         status, message = "done", ""
@@ -60,8 +70,6 @@ def check_patterns(session: Session) -> None:
     """Hold every stage's patterns against the modules, on the meta device; InputError with all that match nothing."""
     import torch
 
-    from engine.errors import InputError, Problem
-
     with torch.device("meta"):
         system = session.bare_system()
     problems: list[Problem] = []
@@ -72,6 +80,24 @@ def check_patterns(session: Session) -> None:
             problems += error.problems
     if problems:
         raise InputError(problems, "`engine plan` shows the tree of modules")
+
+
+def check_files(session: Session) -> None:
+    """Make sure that every weights file the recipe names is there; WorldError with its place and the nearest names."""
+    recipe = session.recipe
+    named = [(recipe.where("model", "weights"), session.pretrained())]
+    named += [
+        (recipe.where("stage", i, "init"), Path(s.init))
+        for i, s in enumerate(recipe.stages)
+        if s.init and s.init_is_file
+    ]
+    missing = []
+    for where, path in named:
+        if path is not None and not path.is_file():
+            beside = [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
+            missing.append(Problem(where, f"there is no weights file {path}", near=nearest(path.name, beside)))
+    if missing:
+        raise WorldError("\n".join(str(problem) for problem in missing))
 
 
 def _stage(

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from engine.errors import DivergedError, InputError, PluginError, Problem
-from engine.prediction import Batch
 from engine.globs import Selection
+from engine.prediction import Batch
 from engine.system import System, Warp
 
 

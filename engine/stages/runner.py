@@ -17,11 +17,11 @@ from engine.checkpoints.weights import write_weights
 from engine.contracts import Evaluation
 from engine.data.loader import Order, to_device, training_batches
 from engine.errors import GateRefusedError
+from engine.globs import Selection, select
 from engine.prediction import Batch
 from engine.recipe.schema import GateTable, Stage
 from engine.stages import freeze
 from engine.stages.gating import Measured, action, ask, decided
-from engine.globs import Selection, select
 from engine.stages.proof import prove_gradients, prove_identity
 from engine.stages.session import Session, stage_seed
 from engine.system import System

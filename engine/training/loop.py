@@ -19,9 +19,9 @@ from engine.checkpoints.store import Checkpoint, CheckpointStore
 from engine.contracts import Evaluation
 from engine.data.loader import to_device
 from engine.errors import DivergedError, InterruptedRunError
+from engine.globs import Selection
 from engine.prediction import Batch
 from engine.recipe.schema import Stage
-from engine.globs import Selection
 from engine.system import System, Warp
 from engine.training.guard import NonFiniteGuard
 from engine.training.interrupt import StopRequest

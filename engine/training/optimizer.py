@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from engine.errors import InputError
-from engine.recipe.schema import Optimizer
 from engine.globs import Selection, matches
+from engine.recipe.schema import Optimizer
 
 
 def build_optimizer(system: nn.Module, selection: Selection, settings: Optimizer) -> torch.optim.Optimizer:

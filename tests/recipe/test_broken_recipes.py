@@ -126,14 +126,12 @@ PLUGINS = [
 ]
 
 MEANING = [
-    Case("missing weights file", MODEL, MODEL + '\n¦weights = "recipe.tml"', "there is no weights file", "recipe.toml"),
     Case("two stages of one name", STAGE_B, '¦name = "A"\ninit = "A"', "two stages are named 'A'"),
     Case("init that does not exist", STAGE_B, 'name = "B"\n¦init = "a"', "there is no stage 'a'; expected an earlier"),
     Case(
         "init of a later stage", STAGE_A, STAGE_A + '\n¦init = "B"', "stages run in order; expected the name of an earl"
     ),
     Case("init of itself", STAGE_B, 'name = "B"\n¦init = "B"', "'init' names itself"),
-    Case("missing init file", STAGE_B, 'name = "B"\n¦init = "b.pt"', "there is no weights file"),
     Case(
         "warp without the injection",
         STAGE_A,
