@@ -119,8 +119,11 @@ def build(value: Any, source: Source, path: KeyPath = ()) -> Node:
 
 
 def merge(under: Node, over: Node, is_root: bool = False) -> Node:
-    """`over` laid on `under`: tables key by key, the root's stages by name, everything else replaced."""
+    """`over` laid on `under`: tables key by key, the root's stages by name, the rest replaced; another plugin replaces its table."""
     if not (isinstance(under.value, dict) and isinstance(over.value, dict)):
+        return over
+    # Another plugin has other options: those written for the one it replaces would all be unknown keys.
+    if over.text("plugin") and over.text("plugin") != under.text("plugin"):
         return over
     merged = dict(under.value)
     for key, node in over.value.items():

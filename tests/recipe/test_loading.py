@@ -100,6 +100,18 @@ def test_a_path_in_an_override_is_relative_to_the_working_directory(load, folder
     assert recipe.data["val"].options.root == folder / "here"
 
 
+def test_another_plugin_replaces_the_options_of_the_one_it_extends(folder: Path) -> None:
+    (folder / "recipe.toml").write_text(RECIPE.replace("[data.val]", '[data.val]\nroot = "scenes"', 1))
+    (folder / "other.py").write_text((folder / "toy_plugin.py").read_text().replace('"toy-', '"other-'))
+    text = 'extends = "recipe.toml"\nplugins = ["toy_plugin.py", "other.py"]\n[data.val]\nplugin = "other-data"\n'
+    (folder / "child.toml").write_text(text)
+
+    recipe = load_recipe(folder / "child.toml")
+
+    assert recipe.data["val"].plugin == "other-data"
+    assert recipe.data["val"].options.root != folder / "scenes"
+
+
 def test_what_extends_changes_only_what_it_says(folder: Path) -> None:
     (folder / "sub").mkdir()
     (folder / "sub" / "child.toml").write_text("""\
