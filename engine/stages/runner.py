@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from engine import events
-from engine.checkpoints.store import CheckpointStore
+from engine.checkpoints.store import Checkpoint, CheckpointStore
 from engine.checkpoints.weights import write_weights
 from engine.contracts import Evaluation
 from engine.data.loader import Order, to_device, training_batches
@@ -31,6 +31,8 @@ from engine.training.losses import WeightedLosses
 
 WEIGHTS = "weights.safetensors"
 RECORD = "record.json"
+ENTRY = "entry.json"
+CHECKPOINTS = "checkpoints"
 
 
 @dataclass
@@ -49,6 +51,10 @@ class StageRun:
     stop: StopRequest
     rows: list[dict[str, Any]]
     gates: list[dict[str, Any]] = field(default_factory=list)
+    first_row: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.first_row = len(self.rows)
 
     def run(self, parent: Stage | None, measure_first: bool) -> Path:
         """Pass the entry gates, train, measure, pass the exit gates, prove the frozen part unchanged; the weights file.
@@ -60,15 +66,18 @@ class StageRun:
         began = time.perf_counter()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.session.emit(self._started())
-        resumed = (self.folder / "checkpoints").exists()
+        resume = CheckpointStore(self.folder / CHECKPOINTS, self.stage.train.keep).latest()
+        if resume:
+            self._recall_entry()
         system = self.session.system(self.source)
-        if not resumed:
+        if not resume:
             system = self._enter(system, parent)
             if measure_first:
                 self._measure(
                     Measured(self.session, system, self.stage.name, self.folder, self.stage.injection), "before"
                 )
-        digest = self._train(system, resumed)
+            self._write(ENTRY, {})
+        digest = self._train(system, resume)
         measured = Measured(self.session, system, self.stage.name, self.folder, self.stage.injection)
         self._measure(measured, "after")
         for gate in self._gates("exit"):
@@ -115,7 +124,7 @@ class StageRun:
             }
         )
         if what == "stop":
-            self._write_record({"status": "refused"})
+            self._write(RECORD, {"status": "refused"})
             raise GateRefusedError(f"gate '{gate.check}' at the {gate.at} of stage {self.stage.name}: {verdict.reason}")
         return what
 
@@ -130,17 +139,17 @@ class StageRun:
         self.source = done if done.exists() else further.run(None, measure_first=False)
         return self.session.system(self.source)
 
-    def _train(self, system: System, resumed: bool) -> str:
+    def _train(self, system: System, resume: Checkpoint | None) -> str:
         """Freeze, prove, train; the digest of the frozen part, the same before and after."""
         session, stage = self.session, self.stage
         selection = self.selection(system)
         losses = self._losses()
         freeze.apply(system, selection)
         torch.manual_seed(stage_seed(session.recipe.seed, stage.name))
-        before = self._fingerprint(system, selection, resumed)
-        if not resumed:
+        before = self._fingerprint(system, selection, resumed=resume is not None)
+        if not resume:
             self._prove(system, selection, losses, before)
-        store = CheckpointStore(self.folder / "checkpoints", stage.train.keep)
+        store = CheckpointStore(self.folder / CHECKPOINTS, stage.train.keep)
         task = Task(
             stage=stage,
             seed=session.recipe.seed,
@@ -157,7 +166,7 @@ class StageRun:
             folder=self.folder,
         )
         try:
-            train(task, store.latest() if resumed else None)
+            train(task, resume)
         finally:
             store.close()
         system.eval()
@@ -264,18 +273,25 @@ class StageRun:
             partial = path.with_suffix(".partial")
             write_weights(partial, system.state_dict(), {"stage": self.stage.name, "recipe": self.session.recipe.name})
             partial.replace(path)
-            self._write_record({"status": "done", "frozen_digest": digest, "seconds": seconds})
+            self._write(RECORD, {"status": "done", "frozen_digest": digest, "seconds": seconds})
         self.session.accelerator.wait_for_everyone()
         self.session.emit(events.StageFinished(self.stage.name, seconds, path, digest))
         return path
 
-    def _write_record(self, more: dict[str, Any]) -> None:
+    def _recall_entry(self) -> None:
+        """What the stage measured and decided before its first step, and the weights it then started from."""
+        entry = json.loads((self.folder / ENTRY).read_text())
+        self.source = Path(entry["source"]) if entry["source"] else None
+        self.rows += entry["rows"]
+        self.gates += entry["gates"]
+
+    def _write(self, name: str, more: dict[str, Any]) -> None:
         source = str(self.source) if self.source else None
-        rows = [row for row in self.rows if row["stage"] == self.stage.name]
+        rows = self.rows[self.first_row :]
         record = {"stage": self.stage.name, "source": source, "rows": rows, "gates": self.gates, **more}
-        partial = self.folder / f".{RECORD}.partial"
+        partial = self.folder / f".{name}.partial"
         partial.write_text(json.dumps(record, indent=1, default=str))
-        partial.replace(self.folder / RECORD)
+        partial.replace(self.folder / name)
 
 
 def select_stage(session: Session, stage: Stage, index: int, system: System) -> Selection:

@@ -1,0 +1,70 @@
+"""`on_fail = "extend"`: the parent stage trains further, and the gate is asked again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Command, WriteRecipe, events_of, only_run, weights_of
+from toy_world import STAGE_A, STAGE_B, threshold
+
+
+def stages(limit: float, times: int = 3) -> list[dict[str, Any]]:
+    gate = threshold("extend", at="entry", max=limit, of="base", extend={"steps": 20, "times": times})
+    return [{**STAGE_A, "steps": 4}, {**STAGE_B, "steps": 4, "gate": [gate]}]
+
+
+def test_the_parent_trains_further_until_the_gate_passes(
+    engine: Command, toy_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    done = engine("run", toy_recipe(stage=stages(0.65)))
+    assert done.code == 0, done.out + done.err
+    run = only_run(tmp_path)
+    actions = [event["action"] for event in events_of(run, "gate_decided")]
+    assert actions == ["extend"] * (len(actions) - 1) + ["go on"]
+    assert 2 <= len(actions) <= 4
+    values = [event["verdict"]["figures"]["value"] for event in events_of(run, "gate_decided")]
+    assert values[0] > 0.65 >= values[-1]
+    last = weights_of(run, f"A+{len(actions) - 1}")
+    final = weights_of(run, "B")
+    assert all((last[name] == final[name]).all() for name in last if name.startswith("base."))
+    record = json.loads((run / "stage-B" / "record.json").read_text())
+    assert record["source"].endswith(f"stage-A+{len(actions) - 1}/weights.safetensors")
+
+
+def test_after_the_allowed_times_it_stops_with_4(engine: Command, toy_recipe: WriteRecipe, tmp_path: Path) -> None:
+    done = engine("run", toy_recipe(stage=stages(0.0001, times=2)))
+    assert done.code == 4
+    run = only_run(tmp_path)
+    assert [event["action"] for event in events_of(run, "gate_decided")] == ["extend", "extend", "stop"]
+    assert sorted(path.name for path in run.glob("stage-*")) == ["stage-A", "stage-A+1", "stage-A+2", "stage-B"]
+
+
+@pytest.mark.parametrize("place", ["A 7", "B 2"])
+def test_a_run_stopped_in_or_after_an_extension_goes_on_from_it(
+    engine: Command, toy_recipe: WriteRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    (tmp_path / "stopper.py").write_text(
+        "import os, signal\n"
+        "from engine.hookspecs import hookimpl\n"
+        "@hookimpl\n"
+        "def engine_step(event):\n"
+        "    if os.environ.get('STOP_AT') == f'{event.stage} {event.step}':\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+    )
+    path = toy_recipe(stage=stages(0.65), train={"log_every": 1})
+    path.write_text(path.read_text().replace('toy_plugin.py"', 'toy_plugin.py", "stopper.py"'))
+    assert engine("run", path, "--runs", "untouched").code == 0
+    monkeypatch.setenv("STOP_AT", place)
+    assert engine("run", path).code == 5
+    monkeypatch.delenv("STOP_AT")
+    done = engine("run", path, "--resume")
+    assert done.code == 0, done.out + done.err
+    (untouched,) = (tmp_path / "untouched" / "toy").iterdir()
+    one, other = weights_of(untouched, "B"), weights_of(only_run(tmp_path), "B")
+    assert all((one[name] == other[name]).all() for name in one)
+    records = [json.loads((run / "stage-B" / "record.json").read_text()) for run in (untouched, only_run(tmp_path))]
+    assert Path(records[0]["source"]).parent.name == Path(records[1]["source"]).parent.name
+    assert [gate["action"] for gate in records[1]["gates"]][-1] == "go on"

@@ -1,0 +1,216 @@
+"""A run that was stopped goes on exactly: the final weights are those of a run that nobody touched."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Command, WriteRecipe, events_of, only_run, weights_of
+from toy_world import STAGE_A, STAGE_B, STAGE_C, threshold
+
+STOPPER = '''
+"""Stops the run by a signal at the step that the environment names, or slows every step down."""
+import os, signal, time
+from engine.hookspecs import hookimpl
+
+@hookimpl
+def engine_step(event):
+    time.sleep(float(os.environ.get("STEP_SECONDS", "0")))
+    if os.environ.get("STOP_AT") == f"{event.stage} {event.step}":
+        os.kill(os.getpid(), signal.SIGTERM)
+'''
+
+# Everything that draws random numbers or keeps state between steps.
+DEMANDING: dict[str, Any] = {
+    "model": {"dropout": 0.3, "norm": True},
+    "train": {
+        "batch_size": 2,
+        "accumulate": 2,
+        "ema": 0.8,
+        "log_every": 1,
+        "checkpoint_every": 4,
+        "evaluate_every": 5,
+        "schedule": {"name": "one-cycle", "warmup": 0.3},
+    },
+    "stage": [STAGE_A, {**STAGE_B, "warp": {"gt": 0.5, "pred": 0.5}}, STAGE_C],
+}
+
+
+@pytest.fixture
+def demanding(toy_recipe: WriteRecipe, tmp_path: Path) -> Path:
+    (tmp_path / "stopper.py").write_text(STOPPER)
+    path = toy_recipe(**DEMANDING)
+    path.write_text(path.read_text().replace('toy_plugin.py"', 'toy_plugin.py", "stopper.py"'))
+    return path
+
+
+def run_of(folder: Path) -> Path:
+    (run,) = (folder / "toy").iterdir()
+    return run
+
+
+def identical(one: Path, other: Path, stage: str = "C") -> bool:
+    first, second = weights_of(one, stage), weights_of(other, stage)
+    return first.keys() == second.keys() and all((first[name] == second[name]).all() for name in first)
+
+
+@pytest.fixture
+def untouched(engine: Command, demanding: Path, tmp_path: Path) -> Path:
+    """The run that nobody stopped."""
+    assert engine("run", demanding, "--runs", "untouched").code == 0
+    return run_of(tmp_path / "untouched")
+
+
+@pytest.mark.parametrize("place", ["A 1", "A 6", "B 4", "C 11"])
+def test_a_stopped_run_resumes_to_bit_identical_weights(
+    engine: Command, demanding: Path, untouched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.setenv("STOP_AT", place)
+    stopped = engine("run", demanding)
+    assert stopped.code == 5, stopped.err
+    stage, step = place.split()
+    assert f"stopped by SIGTERM at step {step} of stage {stage}" in stopped.err
+    assert json.loads((only_run(tmp_path) / "status.json").read_text())["status"] == "interrupted"
+    monkeypatch.delenv("STOP_AT")
+    done = engine("run", demanding, "--resume")
+    assert done.code == 0, done.err
+    assert identical(only_run(tmp_path), untouched)
+    tail = done.out[done.out.index("held-out data") :].rpartition("done after")[0]
+    for row in ("before A", "after A", "after B", "after C"):
+        assert row in tail, "the final table tells of the whole run"
+
+
+def test_a_signal_at_the_very_last_step_leaves_nothing_to_stop(
+    engine: Command, demanding: Path, untouched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STOP_AT", "C 12")
+    assert engine("run", demanding).code == 0
+    assert identical(only_run(tmp_path), untouched)
+
+
+def test_a_run_stopped_twice_resumes_as_well(
+    engine: Command, demanding: Path, untouched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place, more in (("A 7", ()), ("B 3", ("--resume",)), ("B 9", ("--resume",))):
+        monkeypatch.setenv("STOP_AT", place)
+        assert engine("run", demanding, *more).code == 5
+    monkeypatch.delenv("STOP_AT")
+    assert engine("run", demanding, "--resume").code == 0
+    assert identical(only_run(tmp_path), untouched)
+
+
+def test_a_terminated_process_exits_with_5_and_a_killed_one_resumes_from_its_checkpoint(
+    engine: Command, demanding: Path, untouched: Path, tmp_path: Path
+) -> None:
+    def stop_after(number: signal.Signals, steps: int, *more: str) -> int:
+        running = subprocess.Popen(
+            [sys.executable, "-m", "engine", "run", demanding, *more],
+            cwd=tmp_path,
+            env={**os.environ, "STEP_SECONDS": "0.05", "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            logs = list(tmp_path.glob("runs/toy/*/events.jsonl"))
+            if logs and logs[0].read_text().count('"event": "step"') >= steps:
+                break
+            time.sleep(0.02)
+        running.send_signal(number)
+        return running.wait(timeout=60)
+
+    assert stop_after(signal.SIGTERM, 3) == 5
+    assert stop_after(signal.SIGKILL, 14, "--resume") == -signal.SIGKILL
+    assert engine("run", only_run(tmp_path), "--resume").code == 0
+    assert identical(only_run(tmp_path), untouched)
+
+
+def test_a_damaged_last_checkpoint_costs_steps_and_not_the_result(
+    engine: Command, demanding: Path, untouched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STOP_AT", "C 7")
+    assert engine("run", demanding).code == 5
+    monkeypatch.delenv("STOP_AT")
+    (only_run(tmp_path) / "stage-C" / "checkpoints" / "step-0000007" / "state.pt").write_bytes(b"")
+    assert engine("run", demanding, "--resume").code == 0
+    assert identical(only_run(tmp_path), untouched)
+
+
+def test_a_stage_whose_checkpoints_are_all_lost_starts_over(
+    engine: Command, demanding: Path, untouched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STOP_AT", "B 3")
+    assert engine("run", demanding).code == 5
+    monkeypatch.delenv("STOP_AT")
+    for folder in (only_run(tmp_path) / "stage-B" / "checkpoints").glob("step-*"):
+        shutil.rmtree(folder)
+    assert engine("run", demanding, "--resume").code == 0
+    assert identical(only_run(tmp_path), untouched)
+
+
+def test_a_changed_frozen_tensor_between_stop_and_resume_is_noticed(
+    engine: Command, toy_recipe: WriteRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "stopper.py").write_text(STOPPER)
+    path = toy_recipe(train={"log_every": 1})
+    path.write_text(path.read_text().replace('toy_plugin.py"', 'toy_plugin.py", "stopper.py"'))
+    monkeypatch.setenv("STOP_AT", "B 3")
+    assert engine("run", path).code == 5
+    monkeypatch.delenv("STOP_AT")
+    noted = only_run(tmp_path) / "stage-B" / "frozen.json"
+    tensors = json.loads(noted.read_text())
+    noted.write_text(json.dumps(tensors | {"base.head.bias": "0" * 64}))
+    done = engine("run", path, "--resume")
+    assert done.code == 1
+    assert "1 frozen tensors changed while it trained: base.head.bias" in done.err
+
+
+def test_a_refused_run_asks_its_gate_again_on_resuming_without_training_again(
+    engine: Command, toy_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    path = toy_recipe(stage=[{**STAGE_A, "gate": [threshold(max=0.01)]}])
+    assert engine("run", path).code == 4
+    steps = len(events_of(only_run(tmp_path), "step"))
+    assert engine("run", path, "--resume").code == 4
+    assert len(events_of(only_run(tmp_path), "step")) == steps
+
+
+def test_resuming_with_a_changed_recipe_is_refused_with_the_way_out(engine: Command, toy_recipe: WriteRecipe) -> None:
+    path = toy_recipe(stage=[{**STAGE_A, "gate": [threshold(max=0.01)]}])
+    assert engine("run", path).code == 4
+    done = engine("run", path, "--resume", "--set", "seed=3")
+    assert done.code == 2
+    assert "differs from the one" in done.err
+    assert "--resume" in done.err
+
+
+def test_resuming_without_an_unfinished_run_is_refused(engine: Command, toy_recipe: WriteRecipe) -> None:
+    path = toy_recipe(stage=[STAGE_A])
+    assert engine("run", path, "--resume").code == 2
+    assert engine("run", path).code == 0
+    done = engine("run", path, "--resume")
+    assert done.code == 2
+    assert "no unfinished run of 'toy'" in done.err
+
+
+def test_the_log_of_a_resumed_run_goes_on_in_the_same_file(
+    engine: Command, demanding: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STOP_AT", "A 2")
+    assert engine("run", demanding).code == 5
+    monkeypatch.delenv("STOP_AT")
+    assert engine("run", demanding, "--resume").code == 0
+    run = only_run(tmp_path)
+    assert [event["resumed"] for event in events_of(run, "run_started")] == [False, True]
+    assert [event["status"] for event in events_of(run, "run_finished")] == ["interrupted", "done"]
+    assert [event["step"] for event in events_of(run, "step") if event["stage"] == "A"] == list(range(1, 13))
+    assert (run / "provenance.json").exists()
+    assert (run / "provenance-resumed.json").exists()
