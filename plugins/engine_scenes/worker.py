@@ -5,6 +5,7 @@ It writes the number of each finished scene as a line to standard output, and en
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -15,7 +16,8 @@ def main() -> None:
     """Render the scenes FIRST, FIRST + STEP .. below COUNT."""
     path, count, first, step = sys.argv[1:]
     for number in write(Path(path), list(range(int(first), int(count), int(step)))):
-        print(number, flush=True)
+        # One write a line: print may write the number and the line's end apart, and another worker's come between.
+        os.write(sys.stdout.fileno(), f"{number}\n".encode())
 
 
 if __name__ == "__main__":

@@ -58,6 +58,8 @@ def test_evaluation_is_fixed_and_training_noise_is_fresh() -> None:
 def test_a_scene_does_not_depend_on_how_many_are_rendered_or_by_whom(monkeypatch: pytest.MonkeyPatch) -> None:
     alone = small().sample(1, None)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    # Unbuffered workers would tear their reports apart if a report were more than one write.
+    monkeypatch.setenv("PYTHONUNBUFFERED", "1")
     reports = []
     many = small(count=8)
     many.prepare(lambda done, total, what: reports.append((done, total, what)))
