@@ -132,15 +132,16 @@ def load_into(
 
 
 def load_system(system: nn.Module, tensors: Mapping[str, Tensor], source: str) -> LoadReport:
-    """Load a file into the whole system, or into its base alone when the file knows no `base.` prefix.
+    """Load a file into the whole system, or into its base alone when the file knows no injection.
 
     A file of the whole system also fits a system without injection; the injection's tensors are then reported as
     unexpected.
     """
-    if any(name.removeprefix("module.").startswith("base.") for name in tensors):
+    plain = {name: name.removeprefix("module.") for name in tensors}
+    if any(name.startswith("injection.") for name in plain.values()):
         return load_into(system, tensors, source)
     base: nn.Module = system.base  # type: ignore[assignment]  # nn.Module types every attribute as Tensor | Module
-    return load_into(base, tensors, source)
+    return load_into(base, tensors, source, {name: short.removeprefix("base.") for name, short in plain.items()})
 
 
 def _fits(tensor: Tensor, place: Tensor) -> bool:

@@ -27,6 +27,7 @@ class PolarizationCorrection(nn.Module):
 
     signal = ("polarization_left", "polarization_right")
     zero_init = True
+    bound_option = "max_correction"
 
     def __init__(self, options: CorrectionOptions) -> None:
         super().__init__()
