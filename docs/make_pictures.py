@@ -22,7 +22,7 @@ def predicted(session: Session, weights: Path | None, scenes: list[int]) -> list
     """(disparity, correction) of each scene, (H, W) px; the correction is None where there is no injection yet."""
     pairs = session.predictions(session.system(weights))
     found = []
-    for batch, prediction in pairs:
+    for _, prediction in pairs:
         for i in range(prediction.value.shape[0]):
             found.append((prediction.value[i, 0].numpy(), prediction.correction[i, 0].numpy()))
         if len(found) > max(scenes):
@@ -39,7 +39,13 @@ def result(run: Path, scenes: list[int]) -> None:
         name: predicted(session, run / stage / "weights.safetensors" if stage else None, scenes)
         for name, stage in STAGES.items()
     }
-    titles = ["left image", "degree of polarisation", "true disparity", *(f"error {name}" for name in STAGES), "correction"]
+    titles = [
+        "left image",
+        "degree of polarisation",
+        "true disparity",
+        *(f"error {name}" for name in STAGES),
+        "correction",
+    ]
     bound = recipe.injection.options.max_correction
     figure = Figure(figsize=(2.4 * len(titles), 2.1 * len(scenes)), layout="constrained")
     axes = figure.subplots(len(scenes), len(titles), squeeze=False)
@@ -55,7 +61,9 @@ def result(run: Path, scenes: list[int]) -> None:
             answers["after C"][row][1],
         ]
         for axis, picture, title in zip(place, pictures, titles, strict=True):
-            range_ = {"vmin": -bound, "vmax": bound, "cmap": "PuOr"} if title == "correction" else {"vmin": 0, "vmax": 0.5}
+            range_ = (
+                {"vmin": -bound, "vmax": bound, "cmap": "PuOr"} if title == "correction" else {"vmin": 0, "vmax": 0.5}
+            )
             axis.imshow(picture, **range_)
             axis.set_axis_off()
             if title.startswith("error"):

@@ -1,4 +1,4 @@
-"""A reader for rendered polarised stereo pairs, one npz a pair: the kind of plugin a user writes for data of their own."""
+"""A reader for rendered polarised pairs, one npz a pair: the kind of plugin a user writes for data of their own."""
 
 from __future__ import annotations
 

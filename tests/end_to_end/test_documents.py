@@ -1,0 +1,81 @@
+"""What README and the plugin guide tell people to type does what they say."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import Command
+
+ROOT = Path(__file__).parents[2]
+SMALL = {
+    "data.train.count": "4",
+    "data.train.height": "64",
+    "data.train.width": "96",
+    "data.train.crop": "[64, 96]",
+    "data.val.count": "3",
+    "data.val.height": "64",
+    "data.val.width": "96",
+    "train.batch_size": "2",
+    "stage.A.steps": "1",
+    "stage.B.batch_size": "2",
+    "stage.B.steps": "1",
+    "stage.C.steps": "1",
+    # three scenes are too few for a verdict, and the documented commands must go on to the end
+    "stage.B.gate.feasibility.on_fail": "warn",
+}
+
+
+def shrunk() -> list[str]:
+    return [part for key, value in SMALL.items() for part in ("--set", f"{key}={value}")]
+
+
+def commands(document: str) -> list[list[str]]:
+    """Every line of the document's sh blocks that starts with `engine`, as words without its comment."""
+    text = (ROOT / document).read_text()
+    lines = [line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
+    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("engine ")]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """The recipes beside the test's working directory, as in a clone."""
+    shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
+    return tmp_path
+
+
+def test_every_command_of_the_readme_runs(engine: Command, project: Path) -> None:
+    found = commands("README.md")
+    run = engine("run", "recipes/s2m2_pol.toml", *shrunk())
+    assert run.code == 0, run.err
+    (folder,) = (project / "runs" / "s2m2_pol").iterdir()
+
+    for words in found:
+        if "--resume" in words:
+            (folder / "status.json").unlink()
+            shutil.rmtree(folder / "stage-C")
+        if "recipes/*.toml" in words:
+            words = ["check", *(str(path) for path in sorted(project.glob("recipes/*.toml")))]
+        words = [word.replace("runs/s2m2_pol/RUN", str(folder)) for word in words]
+        small = shrunk() if "recipes/s2m2_pol.toml" in words and words[0] != "check" else []
+        small = ["--set", "data.val.scale=0.2"] if "recipes/motorcycle.toml" in words and words[0] == "eval" else small
+
+        outcome = engine(*words, *small)
+
+        assert outcome.code == 0, f"{words}: {outcome.err}"
+
+    assert len(found) >= 8
+
+
+def test_the_plugin_of_the_guide_is_checked_and_trained(engine: Command, project: Path) -> None:
+    guide = (ROOT / "docs" / "plugins.md").read_text()
+    (project / "my_correction.py").write_text(re.search(r"```python\n(.*?)```", guide, re.DOTALL)[1])
+    (project / "grey.toml").write_text(re.search(r"```toml\n(.*?)```", guide, re.DOTALL)[1])
+
+    outcome = engine("run", "grey.toml", *shrunk())
+
+    assert outcome.code == 0, outcome.err
+    assert "feasibility" in outcome.out
