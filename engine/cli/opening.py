@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,8 +42,18 @@ def console(as_json: bool = False) -> Console:
 
 
 def print_json(data: Any) -> None:
-    """One JSON document on standard output."""
-    typer.echo(json.dumps(data, indent=1, default=str))
+    """One JSON document on standard output; a number that is not finite, which JSON cannot write, becomes null."""
+    typer.echo(json.dumps(_finite(data), indent=1, default=str))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
 
 
 def read_recipe(path: Path, overrides: list[str]) -> Recipe:
@@ -57,7 +70,9 @@ def open_session(recipe: Recipe, out: Console) -> Session:
     from engine.stages.session import Session
 
     recipe.registry.register_object(ConsoleReport(out, recipe.evaluate.key), "console")
-    return Session(recipe, recipe.registry, recipe.registry.emit)
+    # A launcher of several processes numbers them in RANK; the first alone tells what happens.
+    leads = os.environ.get("RANK", "0") == "0"
+    return Session(recipe, recipe.registry, recipe.registry.emit if leads else lambda event: None)
 
 
 def weights_file(path: Path | None) -> Path | None:

@@ -51,7 +51,7 @@ def run(
     session = open_session(asked, out)
     session.plugins.register_object(EventLog(), "event log")
     if not resume:
-        folder = directory.create(runs, asked.name)
+        folder = session.agree(directory.create(runs, asked.name) if session.leads else None)
     rows = execute(session, folder, resume)
-    if json:
+    if json and session.leads:
         print_json({"run": str(folder), "rows": rows})

@@ -6,7 +6,6 @@ import json
 import secrets
 import time
 from pathlib import Path
-from typing import Any
 
 from engine.errors import InputError, WorldError
 
@@ -41,13 +40,6 @@ def newest_weights(folder: Path) -> Path | None:
     """The weights that the last finished stage of a run handed on."""
     done = sorted(folder.glob("stage-*/weights.safetensors"), key=lambda path: path.stat().st_mtime)
     return done[-1] if done else None
-
-
-def write_json(path: Path, data: Any) -> None:
-    """Write JSON so that a reader never sees half of it."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(data, indent=1, default=str))
-    partial.replace(path)
 
 
 def read_status(folder: Path) -> str | None:

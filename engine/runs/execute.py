@@ -37,13 +37,13 @@ def execute(session: Session, folder: Path, resumed: bool) -> list[dict[str, Any
     """
     recipe, began = session.recipe, time.perf_counter()
     if not resumed:
-        directory.write_json(folder / directory.RECIPE, recipe.resolved())
+        session.write(folder / directory.RECIPE, recipe.resolved())
     plugins = {
         each.plugin: each.distribution
         for kind in SINGULAR
         for each in (session.plugins.get(kind, name) for name in session.plugins.names(kind))
     }
-    directory.write_json(
+    session.write(
         folder / ("provenance-resumed.json" if resumed else "provenance.json"), provenance(recipe.seed, plugins)
     )
     rows: list[dict[str, Any]] = []
@@ -61,7 +61,7 @@ def execute(session: Session, folder: Path, resumed: bool) -> list[dict[str, Any
         status, message = STATUSES.get(type(error), "failed"), str(error)
         raise
     finally:
-        directory.write_json(folder / directory.STATUS, {"status": status, "message": message, "rows": rows})
+        session.write(folder / directory.STATUS, {"status": status, "message": message, "rows": rows})
         session.emit(events.RunFinished(status, time.perf_counter() - began, folder, rows, message))
     return rows
 

@@ -195,7 +195,7 @@ class StageRun:
         path = self.folder / "frozen.json"
         if not resumed:
             before = freeze.fingerprint(system, selection)
-            path.write_text(json.dumps(dict(before.tensors), indent=1))
+            self.session.write(path, before.tensors)
             return before
         return freeze.Fingerprint(json.loads(path.read_text()))
 
@@ -244,7 +244,7 @@ class StageRun:
             evaluation = measured.evaluate("gt" if warp == "gt" else "pred")
             self.session.emit(events.Evaluated(self.stage.name, moment, warp, "none", evaluation))
             name = f"evaluation-{moment.replace(' ', '-')}-{warp}.json"
-            (self.folder / name).write_text(json.dumps(vars(evaluation)))
+            self.session.write(self.folder / name, vars(evaluation))
             if moment in ("before", "after"):
                 self.rows.append(
                     {
@@ -269,7 +269,7 @@ class StageRun:
 
     def _hand_on(self, system: System, digest: str, seconds: float) -> Path:
         path = self.folder / WEIGHTS
-        if self.session.accelerator.is_main_process:
+        if self.session.leads:
             partial = path.with_suffix(".partial")
             write_weights(partial, system.state_dict(), {"stage": self.stage.name, "recipe": self.session.recipe.name})
             partial.replace(path)
@@ -289,9 +289,7 @@ class StageRun:
         source = str(self.source) if self.source else None
         rows = self.rows[self.first_row :]
         record = {"stage": self.stage.name, "source": source, "rows": rows, "gates": self.gates, **more}
-        partial = self.folder / f".{name}.partial"
-        partial.write_text(json.dumps(record, indent=1, default=str))
-        partial.replace(self.folder / name)
+        self.session.write(self.folder / name, record)
 
 
 def select_stage(session: Session, stage: Stage, index: int, system: System) -> Selection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -40,6 +41,26 @@ class Session:
         from accelerate import Accelerator
 
         return Accelerator()
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes files and tells of events: the only one, or the first of several."""
+        return bool(self.accelerator.is_main_process)
+
+    def agree(self, value: Any) -> Any:
+        """In every process the value that the leading one passes."""
+        from accelerate.utils import broadcast_object_list
+
+        shared = [value]
+        broadcast_object_list(shared)
+        return shared[0]
+
+    def write(self, path: Path, data: Any) -> None:
+        """Write JSON, in the leading process alone, so that a reader never sees half of it."""
+        if self.leads:
+            partial = path.with_name(f".{path.name}.partial")
+            partial.write_text(json.dumps(data, indent=1, default=str))
+            partial.replace(path)
 
     @property
     def device(self) -> torch.device:

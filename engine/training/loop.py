@@ -241,8 +241,9 @@ def _keep_batches(task: Task, step: int) -> Path:
     """Draw the batch of a step again (batches are a function of the step) and save it."""
     accumulate = task.stage.train.accumulate
     path = task.folder / f"nonfinite-step-{step}.pt"
-    task.folder.mkdir(parents=True, exist_ok=True)
-    torch.save(list(task.batches(step * accumulate, (step + 1) * accumulate)), path)
+    if task.accelerator.is_main_process:
+        task.folder.mkdir(parents=True, exist_ok=True)
+        torch.save(list(task.batches(step * accumulate, (step + 1) * accumulate)), path)
     return path
 
 
