@@ -119,7 +119,7 @@ def build(value: Any, source: Source, path: KeyPath = ()) -> Node:
 
 
 def merge(under: Node, over: Node, is_root: bool = False) -> Node:
-    """`over` laid on `under`: tables key by key, stages by name; a table of another plugin, and all else, is replaced."""
+    """`over` laid on `under`: tables key by key, stages by name; another plugin's table and the rest are replaced."""
     if not (isinstance(under.value, dict) and isinstance(over.value, dict)):
         return over
     # Another plugin has other options: those written for the one it replaces would all be unknown keys.
