@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import Command, WriteRecipe, events_of, only_run
-from toy_world import STAGE_A, threshold
+from toy_world import STAGE_A, STAGE_B, STAGE_C, threshold
 
 from engine.errors import InputError
 from engine.runs import directory
@@ -30,11 +30,7 @@ KINDS = {
 
 @pytest.fixture
 def run(engine: Command, toy_recipe: WriteRecipe, tmp_path: Path) -> Path:
-    path = toy_recipe()
-    text = path.read_text().replace(
-        'warp = "pred"', 'warp = "pred", gate = [{ check = "threshold", metric = "error", max = 9.0 }]'
-    )
-    path.write_text(text)
+    path = toy_recipe(stage=[STAGE_A, STAGE_B, {**STAGE_C, "gate": [threshold(max=9.0)]}])
     assert engine("run", path).code == 0
     return only_run(tmp_path)
 
