@@ -13,12 +13,17 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 from safetensors.torch import load_file
 from toy_world import RECIPE, merged, toml
 
 from engine.cli.main import main
 
 torch.set_num_threads(1)
+
+# Deadlines and slow draws measure the machine, which may be busy, and not the code under test.
+settings.register_profile("engine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("engine")
 
 
 @dataclass(frozen=True)
