@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.table import Table
+
+OVERRIDDEN = "go on, overridden"
 
 
 def summary_table(rows: Sequence[Mapping[str, Any]], key: Sequence[str]) -> Table:
     """Key metrics after each stage; where an injection is on, the base alone stands in brackets beside the whole."""
-    table = Table(title="held-out data, mean over samples (base alone in brackets)", title_justify="left")
+    title = "held-out data, mean over samples [base alone]"
+    table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("moment")
     table.add_column("aligned by")
     for name in key:
@@ -24,12 +29,13 @@ def summary_table(rows: Sequence[Mapping[str, Any]], key: Sequence[str]) -> Tabl
 
 def gate_table(gates: Sequence[Mapping[str, Any]]) -> Table:
     """Verdicts in the order in which they were given."""
-    table = Table(title="gates", title_justify="left")
-    for column in ("stage", "at", "gate", "verdict", "action"):
-        table.add_column(column, no_wrap=column != "action")
+    table = Table(title="gates", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for column in ("where", "gate", "verdict"):
+        table.add_column(column, no_wrap=True)
     table.add_column("reason")
     for gate in gates:
-        table.add_row(gate["stage"], gate["at"], gate["check"], gate["status"].upper(), gate["action"], gate["reason"])
+        verdict = gate["status"].upper() + (", overridden" if gate["action"] == OVERRIDDEN else "")
+        table.add_row(f"{gate['at']} of {gate['stage']}", gate["check"], verdict, gate["reason"])
     return table
 
 
