@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from engine import __version__
 from engine.cli import check, evaluation, feasibility, plan, plugins, run
-from engine.errors import EngineError, InputError
+from engine.errors import EngineError, InputError, WorldError
 
 EPILOG = (
     "Exit codes: 0 done, 1 the world, 2 your input, 3 diverged, 4 a gate said no, 5 interrupted (resume with --resume)."
@@ -52,6 +52,9 @@ def main() -> None:
     except EngineError as error:
         tell(error)
         sys.exit(error.exit_code)
+    except OSError as error:  # the world again: a full disk, a folder that may not be written to
+        tell(WorldError(f"{error.filename}: {error.strerror}" if error.filename else str(error)))
+        sys.exit(WorldError.exit_code)
 
 
 def tell(error: EngineError) -> None:

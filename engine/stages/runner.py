@@ -130,11 +130,14 @@ class StageRun:
 
     def _extend(self, parent: Stage, steps: int, number: int) -> System:
         """Train the parent for `steps` more from this stage's source, which the result replaces."""
-        longer = parent.model_copy(update={"steps": steps, "gates": ()})
-        name = f"{self.folder.parent.name}/{parent.name}+{number}"
-        folder = self.folder.parent / f"stage-{parent.name}+{number}"
-        further = StageRun(self.session, longer, self.index, folder, self.source, self.stop, self.rows)
-        self.session.emit(events.Note("info", f"stage {parent.name} trains {steps} steps further", {"folder": name}))
+        # Under a name of its own the extension sees other draws than the parent did, and stands apart in every record.
+        longer = parent.model_copy(update={"name": f"{parent.name}+{number}", "steps": steps, "gates": []})
+        folder = self.folder.parent / f"stage-{longer.name}"
+        parent_index = next(i for i, each in enumerate(self.session.recipe.stages) if each.name == parent.name)
+        further = StageRun(self.session, longer, parent_index, folder, self.source, self.stop, self.rows)
+        self.session.emit(
+            events.Note("info", f"stage {parent.name} trains {steps} steps further", {"folder": folder.name})
+        )
         done = folder / WEIGHTS
         self.source = done if done.exists() else further.run(None, measure_first=False)
         return self.session.system(self.source)

@@ -108,7 +108,7 @@ def train(task: Task, resume: Checkpoint | None = None) -> None:
             progress.skipped += _review(task, guard, progress)
             task.emit(meter.report(stage, progress, optimizer.param_groups[0]["lr"]))
         best = False
-        if settings.evaluate_every and progress.step % settings.evaluate_every == 0 and progress.step < stage.steps:
+        if _due(progress.step, settings.evaluate_every):
             best = progress.improves(task.best_of(task.measure(_averaged(average, system), f"step {progress.step}")))
         if best or _due(progress.step, settings.checkpoint_every) or progress.step == stage.steps or task.stop.signal:
             _save(task, progress, average, optimizer, scaler, best)

@@ -23,7 +23,7 @@ def ship(run: Path, target: Path) -> None:
     tensors = load_file(run / f"stage-{last['stage']}" / "weights.safetensors")
     about = {
         "recipe": json.dumps(recipe),
-        "commit": json.dumps({key: provenance["git"][key] for key in ("commit", "dirty")}),
+        "commit": json.dumps({key: (provenance["git"] or {}).get(key) for key in ("commit", "dirty")}),
         "versions": json.dumps(provenance["versions"]),
         "figures": json.dumps(last["mean"]),
     }
