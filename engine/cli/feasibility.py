@@ -39,7 +39,8 @@ def check_feasibility(
 ) -> None:
     """Hold the base's held-out error against the bound of the correction, before hours are spent.
 
-    The same code as the gate `feasibility`, with the parameters of the recipe's gate. Exit code 4 when it fails.
+    The same code as the gate `feasibility`, with the parameters of the stage's gate, or of the recipe's first one where
+    the stage has none. Exit code 4 when it fails.
 
         engine check-feasibility recipes/s2m2_pol.toml --stage A
 
@@ -57,7 +58,7 @@ def check_feasibility(
     system = session.system(file)
     if not json:
         out.print(f"weights: {file or session.pretrained() or 'fresh'}", soft_wrap=True)
-    gate = FeasibilityGate(_options(asked))
+    gate = FeasibilityGate(_options(asked, chosen))
     report = gate.report(Measured(session, system, chosen.name if chosen else "", out_dir, inject=False))
     if json:
         print_json(report.to_dict())
@@ -98,12 +99,12 @@ def _starting_weights(recipe: Recipe, stage: Stage | None) -> Path | None:
     )
 
 
-def _options(recipe: Recipe) -> FeasibilityOptions:
-    """The parameters of the recipe's first feasibility gate, or the defaults."""
+def _options(recipe: Recipe, stage: Stage | None) -> FeasibilityOptions:
+    """The parameters of the stage's own feasibility gate, else of the recipe's first one, else the defaults."""
     from engine.gates.options import FeasibilityOptions
 
-    for stage in recipe.stages:
-        for gate in stage.gates:
+    for each in [*([stage] if stage else []), *recipe.stages]:
+        for gate in each.gates:
             if gate.check == "feasibility":
                 options: FeasibilityOptions = gate.options
                 return options

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from engine.runs.provenance import provenance
 from engine.stages.runner import RECORD, WEIGHTS, StageRun, select_stage
 from engine.stages.session import Session
 from engine.training.interrupt import StopRequest, stop_on_signal
+from engine.training.optimizer import check_groups
 
 STATUSES = {GateRefusedError: "refused", DivergedError: "diverged", InterruptedRunError: "interrupted"}
 
@@ -72,12 +74,16 @@ def check_patterns(session: Session) -> None:
 
     with torch.device("meta"):
         system = session.bare_system()
+    names = [name for name, _ in system.named_parameters()]
     problems: list[Problem] = []
     for index, stage in enumerate(session.recipe.stages):
         try:
-            select_stage(session, stage, index, system)
+            selection = select_stage(session, stage, index, system)
         except InputError as error:
             problems += error.problems
+            continue
+        place = partial(session.recipe.where, "stage", index, "train", "optimizer", "groups")
+        problems += check_groups(names, selection, stage.train.optimizer, place, stage.name)
     if problems:
         raise InputError(problems, "`engine plan` shows the tree of modules")
 

@@ -124,6 +124,17 @@ def test_check_goes_on_after_a_bad_recipe(engine: Command, toy_recipe: WriteReci
     assert f"{worse}:" in done.err
 
 
+def test_check_holds_optimizer_groups_against_what_the_stage_trains(engine: Command, toy_recipe: WriteRecipe) -> None:
+    bad = [{"match": "injection.haed", "lr": 0.1}]
+    path = toy_recipe(stage=[STAGE_A, {**STAGE_B, "optimizer": {"groups": bad}}])
+    done = engine("check", path)
+    assert done.code == 2
+    line = next(n for n, text in enumerate(path.read_text().splitlines(), 1) if "haed" in text)
+    assert f"{path.name}:{line}:" in done.err
+    assert "optimizer group 'injection.haed' matches no trainable parameter of stage B" in " ".join(done.err.split())
+    assert "'injection.head'" in done.err
+
+
 def test_eval_prints_the_base_beside_the_whole(engine: Command, toy_recipe: WriteRecipe, tmp_path: Path) -> None:
     path = toy_recipe()
     assert engine("run", path).code == 0
@@ -207,3 +218,14 @@ def test_feasibility_of_an_unknown_stage_lists_near_names(engine: Command, toy_r
     done = engine("check-feasibility", toy_recipe(stage=[{**STAGE_A, "name": "adapt"}]), "--stage", "adept")
     assert done.code == 2
     assert "'adapt'" in done.err
+
+
+def test_feasibility_measures_by_the_gate_of_the_stage_it_is_asked_for(
+    engine: Command, toy_recipe: WriteRecipe
+) -> None:
+    few, many = ({"check": "feasibility", "on_fail": "warn", "minimum_images": images} for images in (3, 77))
+    fresh = {key: value for key, value in STAGE_B.items() if key != "init"}
+    stages = [{**STAGE_A, "gate": [few]}, {**fresh, "gate": [many]}, {**fresh, "name": "bare"}]
+    path = toy_recipe(stage=stages, data={"val": {"count": 2}})
+    for stage, images in (("A", 3), ("B", 77), ("bare", 3)):
+        assert f"at least {images} images" in engine("check-feasibility", path, "--stage", stage).out

@@ -8,7 +8,7 @@ from toy_world import system
 from engine.errors import InputError
 from engine.globs import select
 from engine.recipe.schema import Optimizer
-from engine.training.optimizer import build_optimizer, set_learning_rates
+from engine.training.optimizer import build_optimizer, check_groups, set_learning_rates
 
 
 def rates(trainable: str = "**", **settings: Any) -> dict[str, float]:
@@ -39,6 +39,26 @@ def test_a_group_may_name_a_module() -> None:
 def test_a_group_that_matches_only_frozen_parameters_is_an_error() -> None:
     with pytest.raises(InputError, match=r"optimizer group 'base\.\*\*' matches no trainable parameter"):
         rates("injection.**", groups=[{"match": "base.**", "lr": 0.1}])
+
+
+def test_a_group_that_earlier_groups_leave_nothing_is_an_error() -> None:
+    with pytest.raises(InputError, match=r"optimizer group 'base\.head' has no effect: groups before it"):
+        rates(groups=[{"match": "base.**", "lr": 0.1}, {"match": "base.head", "lr": 0.2}])
+
+
+def test_a_mistyped_group_has_its_place_and_near_names() -> None:
+    whole = system()
+    groups = [{"match": "base.**", "lr": 0.1}, {"match": "injektion.**", "lr": 0.1}]
+    (problem,) = check_groups(
+        [name for name, _ in whole.named_parameters()],
+        select(whole, ["**"], []),
+        Optimizer.model_validate({"groups": groups}),
+        lambda *path: f"place of {path}",
+        "B",
+    )
+    assert problem.where == "place of (1, 'match')"
+    assert problem.what.endswith("matches no trainable parameter of stage B")
+    assert problem.near[0] == "injection.**"
 
 
 def test_a_schedule_scales_every_group_from_its_own_peak() -> None:
