@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from engine import events
-from engine.contracts import Ablation, Evaluation, Gate, Verdict
+from engine.contracts import Ablation, Evaluation, Gate, Status, Verdict
 from engine.prediction import Batch, Prediction
 from engine.recipe.schema import GateTable
 from engine.stages.session import Session
@@ -48,10 +48,21 @@ class Measured:
 
 
 def ask(gate: GateTable, measured: Measured) -> Verdict:
-    """The verdict of one gate."""
+    """The verdict of one gate; where the recipe hopes in vain for more training to change it, the advice says so."""
     built: Gate = measured.session.plugins.get("gates", gate.check).build(gate.options)
-    return built(measured)
+    verdict = built(measured)
+    if gate.on_fail != "extend" or verdict.status not in UNTRAINABLE or _accepted(gate, verdict):
+        return verdict
+    return replace(verdict, advice="; ".join(filter(None, [verdict.advice, UNTRAINABLE[verdict.status]])))
 
+
+UNTRAINABLE: dict[Status, str] = {
+    "undetermined": "training the parent stage further brings no more data to judge by, so it is not extended; "
+    'accept = ["undetermined"] goes on without an answer',
+    "nothing-to-gain": "training the parent stage further leaves even less to gain, so it is not extended; "
+    'accept = ["nothing-to-gain"] goes on all the same',
+}
+"""Verdicts that no training of the parent stage can turn into a pass, and what to do instead."""
 
 Action = Literal["go on", "go on, overridden", "stop", "extend"]
 
@@ -60,15 +71,21 @@ def action(gate: GateTable, verdict: Verdict, extensions_left: int) -> Action:
     """What follows from a verdict.
 
     A pass goes on. A status that the recipe accepts, or a failure it only wants to be warned of, goes on and is
-    recorded as an override. What is left stops, unless the parent stage may be trained further.
+    recorded as an override. What is left stops, unless the parent stage may be trained further and training can change
+    the verdict: it brings neither more images to one that is undetermined nor more error to correct.
     """
     if verdict.status == "pass":
         return "go on"
-    if verdict.status in gate.accept or gate.on_fail == "warn":
+    if _accepted(gate, verdict) or gate.on_fail == "warn":
         return "go on, overridden"
-    if gate.on_fail == "extend" and extensions_left > 0:
+    if gate.on_fail == "extend" and extensions_left > 0 and verdict.status not in UNTRAINABLE:
         return "extend"
     return "stop"
+
+
+def _accepted(gate: GateTable, verdict: Verdict) -> bool:
+    """Whether the recipe accepts the status; having nothing to gain is a warning too, and is accepted as one."""
+    return verdict.status in gate.accept or (verdict.status == "nothing-to-gain" and "warn" in gate.accept)
 
 
 def decided(stage: str, gate: GateTable, verdict: Verdict, what: Action) -> events.GateDecided:

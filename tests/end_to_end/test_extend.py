@@ -42,7 +42,21 @@ def test_after_the_allowed_times_it_stops_with_4(engine: Command, toy_recipe: Wr
     assert sorted(path.name for path in run.glob("stage-*")) == ["stage-A", "stage-A+1", "stage-A+2", "stage-B"]
 
 
-@pytest.mark.parametrize("place", ["A 7", "B 2"])
+def test_a_verdict_that_no_training_changes_stops_with_advice(
+    engine: Command, toy_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    gate = {"check": "feasibility", "on_fail": "extend", "extend": {"steps": 20, "times": 1}}
+    done = engine("run", toy_recipe(stage=[{**STAGE_A, "steps": 4}, {**STAGE_B, "steps": 4, "gate": [gate]}]))
+    assert done.code == 4
+    run = only_run(tmp_path)
+    (event,) = events_of(run, "gate_decided")
+    assert (event["verdict"]["status"], event["action"]) == ("undetermined", "stop")
+    assert "brings no more data to judge by" in event["verdict"]["advice"]
+    assert 'accept = ["undetermined"]' in event["verdict"]["advice"]
+    assert not (run / "stage-A+1").exists()
+
+
+@pytest.mark.parametrize("place", ["A+1 7", "B 2"])
 def test_a_run_stopped_in_or_after_an_extension_goes_on_from_it(
     engine: Command, toy_recipe: WriteRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
