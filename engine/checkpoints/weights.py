@@ -137,11 +137,16 @@ def load_system(system: nn.Module, tensors: Mapping[str, Tensor], source: str) -
     A file of the whole system also fits a system without injection; the injection's tensors are then reported as
     unexpected.
     """
-    plain = {name: name.removeprefix("module.") for name in tensors}
-    if any(name.startswith("injection.") for name in plain.values()):
+    if holds_injection(tensors):
         return load_into(system, tensors, source)
+    plain = {name: name.removeprefix("module.") for name in tensors}
     base: nn.Module = system.base  # type: ignore[assignment]  # nn.Module types every attribute as Tensor | Module
     return load_into(base, tensors, source, {name: short.removeprefix("base.") for name, short in plain.items()})
+
+
+def holds_injection(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether a file holds an injection's weights, or a base alone."""
+    return any(name.removeprefix("module.").startswith("injection.") for name in tensors)
 
 
 def _fits(tensor: Tensor, place: Tensor) -> bool:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from engine import events
 from engine.checkpoints.store import Checkpoint, CheckpointStore
-from engine.checkpoints.weights import write_weights
+from engine.checkpoints.weights import holds_injection, read_weights, write_weights
 from engine.contracts import Evaluation
 from engine.data.loader import Order, to_device, training_batches
 from engine.errors import GateRefusedError
@@ -26,7 +27,7 @@ from engine.stages.proof import prove_gradients, prove_identity
 from engine.stages.session import Session, stage_seed
 from engine.system import System
 from engine.training.interrupt import StopRequest
-from engine.training.loop import Task, draw_warp, train
+from engine.training.loop import Task, autocast, draw_warp, train
 from engine.training.losses import WeightedLosses
 
 WEIGHTS = "weights.safetensors"
@@ -40,7 +41,7 @@ class StageRun:
     """A stage at work in its folder.
 
     source: the weights file it starts from, None for the pretrained base. rows: the final table, which grows as the
-    stage is measured, so that a stage that ends badly is in it too.
+    stage is measured, so that a stage that ends badly is in it too. extends: the stage trains on from its own weights.
     """
 
     session: Session
@@ -50,6 +51,7 @@ class StageRun:
     source: Path | None
     stop: StopRequest
     rows: list[dict[str, Any]]
+    extends: bool = False
     gates: list[dict[str, Any]] = field(default_factory=list)
     first_row: int = field(init=False)
 
@@ -77,12 +79,12 @@ class StageRun:
                     Measured(self.session, system, self.stage.name, self.folder, self.stage.injection), "before"
                 )
             self._write(ENTRY, {})
-        digest = self._train(system, resume)
+        frozen = self._train(system, resume)
         measured = Measured(self.session, system, self.stage.name, self.folder, self.stage.injection)
         self._measure(measured, "after")
         for gate in self._gates("exit"):
             self._judge(gate, measured, extensions_left=0)
-        return self._hand_on(system, digest, time.perf_counter() - began)
+        return self._hand_on(system, frozen, time.perf_counter() - began)
 
     def _started(self) -> events.StageStarted:
         recipe = self.session.recipe
@@ -134,7 +136,7 @@ class StageRun:
         longer = parent.model_copy(update={"name": f"{parent.name}+{number}", "steps": steps, "gates": []})
         folder = self.folder.parent / f"stage-{longer.name}"
         parent_index = next(i for i, each in enumerate(self.session.recipe.stages) if each.name == parent.name)
-        further = StageRun(self.session, longer, parent_index, folder, self.source, self.stop, self.rows)
+        further = StageRun(self.session, longer, parent_index, folder, self.source, self.stop, self.rows, extends=True)
         self.session.emit(
             events.Note("info", f"stage {parent.name} trains {steps} steps further", {"folder": folder.name})
         )
@@ -142,8 +144,8 @@ class StageRun:
         self.source = done if done.exists() else further.run(None, measure_first=False)
         return self.session.system(self.source)
 
-    def _train(self, system: System, resume: Checkpoint | None) -> str:
-        """Freeze, prove, train; the digest of the frozen part, the same before and after."""
+    def _train(self, system: System, resume: Checkpoint | None) -> tuple[Selection, freeze.Fingerprint]:
+        """Freeze, prove, train; what was selected and the fingerprint of the frozen part before the first step."""
         session, stage = self.session, self.stage
         selection = self.selection(system)
         losses = self._losses()
@@ -173,7 +175,7 @@ class StageRun:
         finally:
             store.close()
         system.eval()
-        return freeze.prove_unchanged(before, system, selection, stage.name)
+        return selection, before
 
     def selection(self, system: System) -> Selection:
         """What this stage trains; InputError for patterns that select nothing."""
@@ -207,15 +209,14 @@ class StageRun:
         batch = to_device(next(self._batches(0, 1)), session.device)
         warp = draw_warp(session.recipe.seed, stage, 0)
         corrector = system.corrector
-        fresh = self.source is None or not self._trained_injection()
-        if stage.injection and corrector is not None and corrector.zero_init and fresh:
+        if stage.injection and corrector is not None and corrector.zero_init and not self._trained_injection():
             prove_identity(system, batch, warp)
-        proof = prove_gradients(
-            system,
-            selection,
-            lambda: losses(system(batch, warp=warp, inject=stage.injection), batch)[0],
-            session.recipe.where("stage", self.index, "trainable"),
-        )
+
+        def loss() -> Tensor:
+            with autocast(session.device, stage.train.precision):
+                return losses(system(batch, warp=warp, inject=stage.injection), batch)[0]
+
+        proof = prove_gradients(system, selection, loss, session.recipe.where("stage", self.index, "trainable"))
         count = {name: parameter.numel() for name, parameter in system.named_parameters()}
         session.emit(
             events.StageFrozen(
@@ -228,14 +229,16 @@ class StageRun:
         )
 
     def _trained_injection(self) -> bool:
-        """Whether a stage before this one, along its chain of `init`, trained with the injection on."""
+        """Whether the injection has been trained in what the stage starts from."""
+        if self.extends:
+            return self.stage.injection
         stages = {stage.name: stage for stage in self.session.recipe.stages}
         name = self.stage.init
         while name in stages:
             if stages[name].injection:
                 return True
             name = stages[name].init
-        return name is not None  # a weights file: whatever is in it
+        return name is not None and holds_injection(read_weights(Path(name)))
 
     def _measure_during(self, system: System, moment: str) -> Evaluation:
         measured = Measured(self.session, system, self.stage.name, self.folder, self.stage.injection)
@@ -270,7 +273,10 @@ class StageRun:
         best = self.session.recipe.evaluate.best
         return None if best is None else evaluation.mean.get(best)
 
-    def _hand_on(self, system: System, digest: str, seconds: float) -> Path:
+    def _hand_on(self, system: System, frozen: tuple[Selection, freeze.Fingerprint], seconds: float) -> Path:
+        """Prove the frozen part unchanged, last of all, and write the weights that were proved."""
+        selection, before = frozen
+        digest = freeze.prove_unchanged(before, system, selection, self.stage.name)
         path = self.folder / WEIGHTS
         if self.session.leads:
             partial = path.with_suffix(".partial")

@@ -5,32 +5,50 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+FP16_OVERFLOWS = 20
+"""fp16 gradients overflow while the scaler seeks its scale: 16 halvings bring 65,536 to 1, a few more are allowed."""
+
 
 class NonFiniteGuard:
     """Watches loss and gradient norm of every step without waiting for the device.
 
     The verdict stays on the device and tells the fused optimiser to leave weights and moments alone (the flag
     `found_inf` that torch's own gradient scaler uses). `review` waits for the device and names the steps; the loop
-    calls it only when it reports. With `hold`, one bad step stops all later updates too, so that
-    the weights found at the review are those the bad step saw.
+    calls it only before it reports, measures or saves. With `hold`, one bad step stops all later updates too, so that
+    the weights found at the review are those the bad step saw. Up to `overflows` steps in a row may lose their
+    gradients to overflow without counting as bad; their updates are left out all the same.
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer, hold: bool) -> None:
+    def __init__(self, optimizer: torch.optim.Optimizer, hold: bool, overflows: int = 0) -> None:
         self.optimizer = optimizer
         self.hold = hold
+        self.overflows = overflows
         self._flags: list[tuple[int, Tensor]] = []
+        self._loss: Tensor | None = None
+        self._in_a_row: Tensor | None = None
         self._held: Tensor | None = None
 
-    def watch(self, step: int, loss: Tensor, norm: Tensor, shared: bool) -> None:
-        """Judge one step before the optimiser makes it; `shared` when several processes must agree."""
-        bad = torch.isfinite(loss.detach() + norm).logical_not().to(torch.float32)
+    def see(self, loss: Tensor) -> None:
+        """Take note of one micro-batch's loss; the first that is not finite makes the sum so."""
+        self._loss = loss.detach() if self._loss is None else self._loss + loss.detach()
+
+    def judge(self, step: int, norm: Tensor, shared: bool) -> None:
+        """Decide about one step before the optimiser makes it; `shared` when several processes must agree."""
+        assert self._loss is not None, "see() comes before judge()"
+        lost = torch.isfinite(norm).logical_not().to(torch.float32)
+        wild = torch.isfinite(self._loss).logical_not().to(torch.float32)
         if shared:
-            torch.distributed.all_reduce(bad, torch.distributed.ReduceOp.MAX)
-        flag = bad if self._held is None else torch.maximum(bad, self._held)
+            torch.distributed.all_reduce(lost, torch.distributed.ReduceOp.MAX)
+            torch.distributed.all_reduce(wild, torch.distributed.ReduceOp.MAX)
+        self._in_a_row = lost if self._in_a_row is None else lost * (self._in_a_row + 1)
+        bad = torch.maximum(wild, (self._in_a_row > self.overflows).to(torch.float32))
+        flag = torch.maximum(bad, lost)
         if self.hold:
-            self._held = flag
+            self._held = bad if self._held is None else torch.maximum(bad, self._held)
+            flag = torch.maximum(flag, self._held)
         self.optimizer.found_inf = flag  # type: ignore[attr-defined]  # torch's scaler sets it the same way
         self._flags.append((step, bad))
+        self._loss = None
 
     def review(self) -> list[int]:
         """Steps since the last review whose loss or gradient was not finite."""

@@ -23,7 +23,7 @@ from engine.globs import Selection
 from engine.prediction import Batch
 from engine.recipe.schema import Stage
 from engine.system import System, Warp
-from engine.training.guard import NonFiniteGuard
+from engine.training.guard import FP16_OVERFLOWS, NonFiniteGuard
 from engine.training.interrupt import StopRequest
 from engine.training.losses import WeightedLosses
 from engine.training.optimizer import build_optimizer, set_learning_rates
@@ -70,33 +70,32 @@ def train(task: Task, resume: Checkpoint | None = None) -> None:
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
     average = _average(system, settings.ema)
-    guard = NonFiniteGuard(optimizer, hold=settings.nonfinite.policy == "stop")
+    overflows = FP16_OVERFLOWS if scaler.is_enabled() else 0
+    guard = NonFiniteGuard(optimizer, settings.nonfinite.policy == "stop", overflows)
     module: nn.Module = task.accelerator.prepare_model(system) if several else system
     progress = _restore(resume, system, average, optimizer, scaler) if resume else Progress()
     batches = task.batches(progress.step * settings.accumulate, stage.steps * settings.accumulate)
     meter = Meter(task.losses.names, device)
 
-    def forward_backward(warp: Warp, last: bool) -> tuple[Tensor, Tensor]:
+    def forward_backward(warp: Warp, last: bool) -> None:
         with meter.waiting():
             batch = to_device(next(batches), device)
-        quiet = task.accelerator.no_sync(module) if several and not last else nullcontext()
-        with quiet, torch.autocast(device.type, PRECISIONS[settings.precision], settings.precision != "fp32"):
-            loss, terms = task.losses(module(batch, warp=warp, inject=stage.injection), batch)
-            scaler.scale(loss / settings.accumulate).backward()  # type: ignore[no-untyped-call]  # torch leaves backward unannotated
-        return loss.detach(), terms
+        with task.accelerator.no_sync(module) if several and not last else nullcontext():
+            with autocast(device, settings.precision):
+                loss, terms = task.losses(module(batch, warp=warp, inject=stage.injection), batch)
+            scaler.scale(loss / settings.accumulate).backward()  # type: ignore[no-untyped-call]  # torch's gap
+        guard.see(loss)
+        meter.add(loss.detach(), terms, 1 / settings.accumulate)
 
     while progress.step < stage.steps:
         set_learning_rates(optimizer, factor(progress.step, stage.steps, settings.schedule))
         warp = draw_warp(task.seed, stage, progress.step)
         for micro in range(settings.accumulate):
-            loss, terms = forward_backward(warp, last=micro == settings.accumulate - 1)
-            meter.add(loss, terms, 1 / settings.accumulate)
+            forward_backward(warp, last=micro == settings.accumulate - 1)
         scaler.unscale_(optimizer)
         norm = nn.utils.clip_grad_norm_(parameters, settings.clip_norm or float("inf"))
-        if scaler.is_enabled():
-            norm = norm.nan_to_num(0.0, 0.0, 0.0)  # the scaler itself skips steps whose scaled gradients overflow
-        guard.watch(progress.step, loss, norm, shared=several)
-        scaler.step(optimizer)
+        guard.judge(progress.step, norm, shared=several)
+        optimizer.step()  # not through the scaler, which would put its own flag in place of the guard's
         scaler.update()
         optimizer.zero_grad(set_to_none=True)
         if average is not None:
@@ -104,17 +103,23 @@ def train(task: Task, resume: Checkpoint | None = None) -> None:
         meter.add_norm(norm)
         progress.step += 1
 
-        if progress.step % settings.log_every == 0 or progress.step == stage.steps or task.stop.signal:
-            progress.skipped += _review(task, guard, progress)
+        last = progress.step == stage.steps
+        report = last or _due(progress.step, settings.log_every)
+        measure, save = _due(progress.step, settings.evaluate_every), _due(progress.step, settings.checkpoint_every)
+        if report or measure or save or task.stop.signal:
+            progress.skipped += _review(task, guard, progress)  # nothing is measured or kept before this
+        if report:
             task.emit(meter.report(stage, progress, optimizer.param_groups[0]["lr"]))
+        stop = _asked_to_stop(task, several, report)
         best = False
-        if _due(progress.step, settings.evaluate_every):
+        if measure:
             best = progress.improves(task.best_of(task.measure(_averaged(average, system), f"step {progress.step}")))
-        if best or _due(progress.step, settings.checkpoint_every) or progress.step == stage.steps or task.stop.signal:
+        if best or save or last or stop:
             _save(task, progress, average, optimizer, scaler, best)
-        if task.stop.signal and progress.step < stage.steps:
+        if stop and not last:
             task.store.wait()
-            raise InterruptedRunError(f"stopped by {task.stop.signal} at step {progress.step} of stage {stage.name}")
+            cause = task.stop.signal or "a signal to another process"
+            raise InterruptedRunError(f"stopped by {cause} at step {progress.step} of stage {stage.name}")
 
     if average is not None:
         # Only what trains: the average of a constant is not bit-identical to it (-0.0 becomes 0.0).
@@ -123,6 +128,11 @@ def train(task: Task, resume: Checkpoint | None = None) -> None:
         system.load_state_dict(
             {name: own if name in frozen else averaged[name] for name, own in system.state_dict().items()}
         )
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """The stage's precision: bf16 or fp16 where torch deems it safe, or float32 throughout."""
+    return torch.autocast(device.type, PRECISIONS[precision], enabled=precision != "fp32")
 
 
 def draw_warp(seed: int, stage: Stage, step: int) -> Warp:
@@ -245,6 +255,17 @@ def _keep_batches(task: Task, step: int) -> Path:
         task.folder.mkdir(parents=True, exist_ok=True)
         torch.save(list(task.batches(step * accumulate, (step + 1) * accumulate)), path)
     return path
+
+
+def _asked_to_stop(task: Task, several: bool, report: bool) -> bool:
+    """Whether a signal came; several processes agree on it where they report, so that all leave at the same step."""
+    if not several:
+        return task.stop.signal is not None
+    if not report:
+        return False
+    asked = torch.tensor(float(task.stop.signal is not None), device=task.accelerator.device)
+    torch.distributed.all_reduce(asked, torch.distributed.ReduceOp.MAX)
+    return bool(asked)
 
 
 def _due(step: int, every: int | None) -> bool:

@@ -16,16 +16,17 @@ from engine.training.optimizer import build_optimizer
 class Trainer:
     """Steps of the optimiser under a guard, each with a loss times `factor`."""
 
-    def __init__(self, hold: bool) -> None:
+    def __init__(self, hold: bool, overflows: int = 0) -> None:
         self.system: System = system()
         self.optimizer = build_optimizer(self.system, select(self.system, ["**"], []), Optimizer(lr=0.1))
-        self.guard = NonFiniteGuard(self.optimizer, hold)
+        self.guard = NonFiniteGuard(self.optimizer, hold, overflows)
         self.made = 0
 
     def step(self, factor: float = 1.0, norm: float = 1.0) -> None:
         loss = factor * self.system(batch()).value.square().mean()
         loss.backward()
-        self.guard.watch(self.made, loss, torch.tensor(norm), shared=False)
+        self.guard.see(loss)
+        self.guard.judge(self.made, torch.tensor(norm), shared=False)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.made += 1
@@ -77,3 +78,29 @@ def test_a_review_names_each_bad_step_once() -> None:
         trainer.step(factor)
     assert trainer.guard.review() == [0, 2]
     assert trainer.guard.review() == []
+
+
+def test_a_bad_loss_in_an_earlier_micro_batch_counts() -> None:
+    trainer = Trainer(hold=False)
+    trainer.guard.see(torch.tensor(float("nan")))
+    trainer.step()
+    assert trainer.guard.review() == [0]
+
+
+def test_a_few_overflows_in_a_row_are_left_out_but_not_counted_as_bad() -> None:
+    trainer = Trainer(hold=True, overflows=2)
+    trainer.step()
+    before = trainer.state()
+    trainer.step(norm=float("inf"))
+    trainer.step(norm=float("inf"))
+    assert same(trainer.state(), before)
+    assert trainer.guard.review() == []
+    trainer.step()
+    assert not same(trainer.state(), before), "training goes on once the scale is found"
+
+
+def test_overflows_that_do_not_end_are_bad() -> None:
+    trainer = Trainer(hold=True, overflows=2)
+    for _ in range(4):
+        trainer.step(norm=float("inf"))
+    assert trainer.guard.review() == [2, 3]
