@@ -12,8 +12,11 @@ import torch
 from torch.utils.data import DataLoader, default_collate
 
 from engine.contracts import Dataset, Sample
+from engine.data.source import Source
 from engine.errors import InputError
+from engine.plugins import guarded
 from engine.prediction import Batch
+from engine.reading import Fields, MissingFieldError, fields_of
 
 Draw = tuple[int, int]
 """(epoch, index) of one sample."""
@@ -67,11 +70,16 @@ class Steps:
         return (self.order.draws(step) for step in range(self.first, self.last))
 
 
+def as_source(dataset: Dataset) -> Source:
+    """The data set with its mistakes told in words."""
+    return dataset if isinstance(dataset, Source) else Source(dataset, f"data set {type(dataset).__name__}")
+
+
 class Augmented(torch.utils.data.Dataset[Sample]):
     """A data set addressed by draws, each with its own random generator."""
 
     def __init__(self, dataset: Dataset, seed: int, stage: str) -> None:
-        self.dataset = dataset
+        self.dataset = as_source(dataset)
         self.seed = seed
         self.stage = stage
 
@@ -87,7 +95,7 @@ class Fixed(torch.utils.data.Dataset[Sample]):
     """
 
     def __init__(self, dataset: Dataset, signal: Sequence[str] = (), ablation: str = "none") -> None:
-        self.dataset = dataset
+        self.dataset = as_source(dataset)
         self.signal = signal
         self.ablation = ablation
 
@@ -107,33 +115,38 @@ class Fixed(torch.utils.data.Dataset[Sample]):
 
 
 def collate(samples: list[Sample]) -> Batch:
-    """Stack samples field by field; InputError names the samples whose sizes differ."""
-    sizes = {name: {np.shape(sample[name]) for sample in samples} for name in samples[0]}
+    """Stack samples field by field; InputError names the samples whose sizes or fields differ."""
+    source = samples[0].source if isinstance(samples[0], Fields) else Fields.source
+    try:
+        sizes = {name: {np.shape(sample[name]) for sample in samples} for name in samples[0]}
+    except MissingFieldError as missing:
+        raise missing.explained("a batch with samples that have it") from missing
     for name, shapes in sizes.items():
         if len(shapes) > 1:
             ids = ", ".join(f"{sample.get('id', '?')} {np.shape(sample[name])}" for sample in samples)
             raise InputError(
                 f"field '{name}' differs in size within a batch: {ids}", "crop to one size, or batch_size = 1"
             )
-    batch: Batch = default_collate(samples)
-    return batch
+    with guarded(f"{source}: its samples cannot be stacked"):
+        batch: Batch = default_collate([dict(sample) for sample in samples])
+        return batch
 
 
 def training_batches(
     dataset: Dataset, order: Order, first: int, last: int, *, workers: int, pin: bool
 ) -> Iterator[Batch]:
     """Batches first..last of a stage."""
-    return iter(_loader(Augmented(dataset, order.seed, order.stage), Steps(order, first, last), workers, pin))
+    return _batches(Augmented(dataset, order.seed, order.stage), Steps(order, first, last), workers, pin)
 
 
 def evaluation_batches(dataset: Fixed, batch_size: int, *, workers: int, pin: bool) -> Iterator[Batch]:
     """The whole data set once, in order."""
     indices = [list(range(at, min(at + batch_size, len(dataset)))) for at in range(0, len(dataset), batch_size)]
-    return iter(_loader(dataset, indices, workers, pin))
+    return _batches(dataset, indices, workers, pin)
 
 
-def _loader(dataset: Any, batch_sampler: Any, workers: int, pin: bool) -> DataLoader[Batch]:
-    return DataLoader(
+def _batches(dataset: Augmented | Fixed, batch_sampler: Any, workers: int, pin: bool) -> Iterator[Batch]:
+    loader: DataLoader[Batch] = DataLoader(
         dataset,
         batch_sampler=batch_sampler,
         num_workers=workers,
@@ -144,11 +157,14 @@ def _loader(dataset: Any, batch_sampler: Any, workers: int, pin: bool) -> DataLo
         # Else every new iterator draws from the global generator, and dropout after a resume would differ.
         generator=torch.Generator(),
     )
+    for batch in loader:
+        yield fields_of(batch, str(dataset.dataset))
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
     """Move the tensors of a batch; names stay where they are."""
-    return {
+    moved = {
         name: value.to(device, non_blocking=True) if isinstance(value, torch.Tensor) else value
         for name, value in batch.items()
     }
+    return fields_of(moved, batch.source if isinstance(batch, Fields) else Fields.source)

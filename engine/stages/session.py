@@ -15,6 +15,7 @@ import torch
 from engine import events
 from engine.checkpoints.weights import load_system, read_weights
 from engine.contracts import Ablation, Dataset, Evaluation, Metric
+from engine.data.source import Source
 from engine.errors import InputError, Problem
 from engine.plugins import Plugins
 from engine.prediction import Batch, Prediction
@@ -33,7 +34,7 @@ class Session:
     recipe: Recipe
     plugins: Plugins
     emit: Callable[[Any], None]
-    _datasets: dict[str, Dataset] = field(default_factory=dict)
+    _datasets: dict[str, Source] = field(default_factory=dict)
 
     @cached_property
     def accelerator(self) -> Accelerator:
@@ -72,12 +73,11 @@ class Session:
         """A data set of the recipe, prepared (rendered, unpacked) if it has not been."""
         if split not in self._datasets:
             section = self.recipe.data[split]
-            dataset: Dataset = self.plugins.get("datasets", section.plugin).build(section.options)
-            prepare = getattr(dataset, "prepare", None)
-            if prepare is not None:
-                if self.accelerator.is_main_process:
-                    prepare(self._progress)
-                self.accelerator.wait_for_everyone()
+            built = self.plugins.get("datasets", section.plugin).build(section.options)
+            dataset = Source(built, f"data.{split} ({section.plugin})")
+            if self.accelerator.is_main_process:
+                dataset.prepare(self._progress)
+            self.accelerator.wait_for_everyone()
             if len(dataset) == 0:
                 raise InputError(Problem(self.recipe.where("data", split), f"data.{split} holds no samples"))
             self._datasets[split] = dataset
@@ -96,12 +96,14 @@ class Session:
         model = self.plugins.get("models", self.recipe.model.plugin)
         torch.manual_seed(self.recipe.seed)
         base = model.build(self.recipe.model.options)
-        injection = None
+        injection, corrects = None, ""
         if self.recipe.injection is not None:
+            corrects = self.recipe.injection.plugin
             injection = self.plugins.get("injections", self.recipe.injection.plugin).build(
                 self.recipe.injection.options
             )
-        return System(base, injection, target=model.extra["target"])
+        names = (f"the model {self.recipe.model.plugin}", f"the injection {corrects}")
+        return System(base, injection, model.extra["target"], names)
 
     def system(self, weights: Path | None = None) -> System:
         """A system in evaluation mode on the device: fresh, then the model's pretrained weights, then `weights`."""

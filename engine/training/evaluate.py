@@ -12,6 +12,7 @@ from engine.contracts import Ablation, Dataset, Evaluation, Metric
 from engine.data.loader import Fixed, evaluation_batches, to_device
 from engine.errors import PluginError
 from engine.prediction import Batch, Prediction
+from engine.reading import reading
 from engine.system import System, Warp
 
 
@@ -63,9 +64,10 @@ def evaluate(pairs: Iterator[tuple[Batch, Prediction]], metrics: Sequence[Metric
             ids += batch.get("id", [str(len(ids) + i) for i in range(size)])
             scenes += batch.get("scene", ids[-size:])
             for metric in metrics:
-                whole.add(metric(prediction, batch), size)
-                if prediction.base is not None:
-                    base.add(metric(prediction.base, batch), size)
+                with reading(f"the metric {getattr(metric, '__name__', type(metric).__name__)}"):
+                    whole.add(metric(prediction, batch), size)
+                    if prediction.base is not None:
+                        base.add(metric(prediction.base, batch), size)
     return Evaluation(
         mean=whole.means(),
         pooled=whole.pooled(),

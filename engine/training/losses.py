@@ -10,6 +10,7 @@ from torch import Tensor
 from engine.contracts import Loss
 from engine.errors import PluginError
 from engine.prediction import Batch, Prediction
+from engine.reading import reading
 
 
 class WeightedLosses:
@@ -23,9 +24,10 @@ class WeightedLosses:
         """The sum, and its terms stacked in the order of `names`, detached; PluginError when a loss is no scalar."""
         terms = []
         for name, weight, loss in self.losses:
-            term = loss(prediction, batch)
-            if term.ndim != 0:
-                raise PluginError(f"loss '{name}' returned shape {tuple(term.shape)}; a loss is a scalar")
-            terms.append(weight * term)
+            with reading(f"the loss {name}"):
+                term = loss(prediction, batch)
+                if term.ndim != 0:
+                    raise PluginError(f"loss '{name}' returned shape {tuple(term.shape)}; a loss is a scalar")
+                terms.append(weight * term)
         stacked = torch.stack(terms)
         return stacked.sum(), stacked.detach()

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from engine.errors import InputError, Problem
 from engine.prediction import Batch, Prediction
 from engine_s2m2.backbone import Backbone
 from engine_s2m2.blocks import GatedFusion
@@ -113,7 +114,7 @@ class S2M2(nn.Module):
         full-resolution px, possibly negative) and features: "transport" (B, H/4, W/4, W/4), "initial_confidence" and
         "initial_visibility" (B, 1, H/4, W/4), "confidences" and "visibilities" (refine_iter, B, 1, H/4, W/4).
 
-        Raises ValueError for images under 32 px, and in training for sizes that are no multiples of 32: padding would
+        Raises InputError for images under 32 px, and in training for sizes that are no multiples of 32: padding would
         leave no whole grid of quarter-resolution pixels to compare with the truth.
         """
         left, right = batch["left"], batch["right"]
@@ -122,9 +123,12 @@ class S2M2(nn.Module):
             disparity, visibility, confidence = map(padding.crop, self.match(padding.pad(left), padding.pad(right)))
             return Prediction(disparity, confidence=confidence, visibility=visibility)
         if padding.needed:
-            raise ValueError(
-                f"training images are {padding.height} x {padding.width} px, but S2M2 trains on"
-                f" multiples of {MULTIPLE}; choose such a crop size"
+            raise InputError(
+                Problem(
+                    "",
+                    f"training images are {padding.height} x {padding.width} px, which S2M2 cannot train on",
+                    f"a crop whose height and width are multiples of {MULTIPLE}",
+                )
             )
         found = self.estimate(left, right)
         disparity, visibility, confidence = found.final

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
+from engine.errors import InputError, Problem
+
 MULTIPLE = 32
 
 
@@ -19,8 +21,12 @@ class Padding:
 
     def __post_init__(self) -> None:
         if min(self.height, self.width) < MULTIPLE:
-            raise ValueError(
-                f"images are {self.height} x {self.width} px, but S2M2 needs at least {MULTIPLE} px on each side"
+            raise InputError(
+                Problem(
+                    "",
+                    f"images are {self.height} x {self.width} px, but S2M2 needs at least {MULTIPLE} px on each side",
+                    f"sizes that are multiples of {MULTIPLE}",
+                )
             )
 
     @property

@@ -7,6 +7,8 @@ from engine_s2m2.network import S2M2, SIZES, build
 from engine_s2m2.options import ConfidenceOptions, DisparityOptions, PMCOptions, S2M2Options, VisibilityOptions
 from engine_s2m2.padding import Padding
 
+from engine.errors import InputError
+
 
 def made(**options) -> S2M2:
     torch.manual_seed(0)
@@ -98,13 +100,13 @@ def test_padding_leaves_the_result_where_it_was():
 
 
 def test_training_refuses_sizes_without_whole_quarter_pixels():
-    with pytest.raises(ValueError, match=r"100 x 150 px.*multiples of 32"):
+    with pytest.raises(InputError, match=r"100 x 150 px.*multiples of 32"):
         made().train()(batch_of(100, 150))
 
 
 @pytest.mark.parametrize("mode", [True, False])
 def test_images_smaller_than_the_network_sees_are_refused(mode):
-    with pytest.raises(ValueError, match="at least 32 px"):
+    with pytest.raises(InputError, match=r"at least 32 px.*multiples of 32"):
         made().train(mode)(batch_of(31, 64))
 
 

@@ -1,0 +1,63 @@
+"""A plugin's data set, whose mistakes are told in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+
+from engine.contracts import Dataset, Progress, Sample
+from engine.errors import PluginError, WorldError
+from engine.plugins import guarded
+from engine.reading import fields_of
+
+
+class Source:
+    """A data set under the name by which messages call it.
+
+    PluginError for what the data set raises, WorldError where that is an OSError.
+    """
+
+    def __init__(self, dataset: Dataset, name: str) -> None:
+        self.dataset = dataset
+        self.name = name
+
+    def __str__(self) -> str:
+        return self.name
+
+    @contextmanager
+    def _asked(self, doing: str) -> Iterator[None]:
+        what = f"{self.name} failed {doing}"
+        with guarded(what):
+            try:
+                yield
+            except OSError as error:
+                raise WorldError(f"{what}: {error}") from error
+
+    def __len__(self) -> int:
+        with self._asked("to tell its length"):
+            return len(self.dataset)
+
+    def sample(self, index: int, rng: np.random.Generator | None) -> Sample:
+        """Example `index`."""
+        with self._asked(f"at sample {index}"):
+            sample = self.dataset.sample(index, rng)
+            if not isinstance(sample, dict):
+                raise PluginError(f"{self.name} gave a {type(sample).__name__} for sample {index}; expected a dict")
+            return fields_of(sample, self.name)
+
+    def prepare(self, progress: Progress) -> None:
+        """Let the data set make what it reads, where it has anything to make."""
+        prepare = getattr(self.dataset, "prepare", None)
+        if prepare is not None:
+            with self._asked("to prepare"):
+                prepare(progress)
+
+    def scenes(self) -> Sequence[str] | None:
+        """The names of its scenes, None where it does not tell them without reading."""
+        scenes = getattr(self.dataset, "scenes", None)
+        if scenes is None:
+            return None
+        with self._asked("to name its scenes"):
+            return [str(scene) for scene in scenes()]

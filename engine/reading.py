@@ -1,0 +1,62 @@
+"""Batches that say which field is missing, and the words for a plugin's code that fails on one."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from engine.errors import EngineError, InputError, Problem, nearest
+from engine.plugins import guarded
+
+
+class MissingFieldError(EngineError, KeyError):
+    """A field was read that is not there; a KeyError too, for code that tries a field and goes on without it."""
+
+    exit_code = 2
+
+    def __init__(self, field: str, source: str, fields: Mapping[str, Any]) -> None:
+        super().__init__(field)
+        self.field, self.source, self.fields = field, source, [str(name) for name in fields]
+
+    def explained(self, reader: str) -> InputError:
+        """The same in the user's words."""
+        what = f"{reader} reads field {self.field!r}, which {self.source} does not bring"
+        return InputError(
+            Problem("", f"{what}; it brings {', '.join(self.fields)}", near=nearest(self.field, self.fields))
+        )
+
+
+class Fields(dict[str, Any]):
+    """A batch or a sample that knows where it comes from."""
+
+    source = "the data set"
+
+    def __missing__(self, name: str) -> Any:
+        raise MissingFieldError(str(name), self.source, self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Saved batches are read again by torch.load(weights_only=True), which knows this class and not ours.
+        return OrderedDict, (), None, None, iter(self.items())
+
+    def laid_over(self, others: Mapping[str, Any]) -> Fields:
+        """These fields with `others` in place of those of the same names."""
+        return fields_of({**self, **others}, self.source)
+
+
+def fields_of(values: Mapping[str, Any], source: str) -> Fields:
+    """`values` as fields that come from `source`."""
+    fields = Fields(values)
+    fields.source = source
+    return fields
+
+
+@contextmanager
+def reading(reader: str) -> Iterator[None]:
+    """Run a plugin's code on a batch: a missing field becomes an InputError, whatever else it raises a PluginError."""
+    try:
+        with guarded(f"{reader} failed"):
+            yield
+    except MissingFieldError as missing:
+        raise missing.explained(reader) from missing
