@@ -18,7 +18,7 @@ def _normalised(x: Tensor) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Multi-head attention of queries (N, L, d) over a context (N, L, d) (spec section 4.4)."""
+    """Multi-head attention of queries (N, L, d) over a context (N, L, d)."""
 
     def __init__(self, channels: int, heads: int, positional: bool = False) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class CrossAttention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Residual two-layer perceptron on normalised channels (spec section 4.3)."""
+    """Residual two-layer perceptron on normalised channels."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class FeedForward(nn.Module):
 
 
 class RowAttention(nn.Module):
-    """Cross- then self-attention along image rows, each followed by a perceptron (spec section 4.5, ROW)."""
+    """Cross- then self-attention along image rows, each followed by a perceptron."""
 
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class RowAttention(nn.Module):
 
 
 class GlobalAttention(nn.Module):
-    """Attention over all pixels of a map, between the images first if `cross` (spec section 4.5, GLB)."""
+    """Attention over all pixels of a map, between the images first if `cross`."""
 
     def __init__(self, channels: int, heads: int, cross: bool = False, positional: bool = False) -> None:
         super().__init__()

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class Backbone(nn.Module):
-    """Features of normalised images (spec sections 6 and 7, steps 2 and 3)."""
+    """Features of normalised images."""
 
     def __init__(self, width: int, stem: int) -> None:
         super().__init__()

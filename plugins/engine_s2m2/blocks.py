@@ -20,7 +20,7 @@ def join(*maps: Tensor) -> Tensor:
 
 
 class GatedFusion(nn.Module):
-    """Merge two maps (B, d, H, W) by a learned gate plus a learned residual (spec section 4.1).
+    """Merge two maps (B, d, H, W) by a learned gate plus a learned residual.
 
     The order of the arguments matters: the gate weighs the first one.
     """
@@ -49,7 +49,7 @@ class GatedFusion(nn.Module):
 
 
 class ConvBlock(nn.Module):
-    """Sum of a 3x3 branch (GELU) and a 1x1 branch (ReLU), without a residual (spec section 4.2)."""
+    """Sum of a 3x3 branch (GELU) and a 1x1 branch (ReLU), without a residual."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

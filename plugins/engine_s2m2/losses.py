@@ -1,4 +1,4 @@
-"""The four terms of the network's training objective (spec section 15); their weights are the recipe's.
+"""The four terms of the network's training objective; their weights are the recipe's.
 
 Every term looks at the network's own estimates, also where an injection corrected them, and is a mean over valid
 pixels: 0 with a graph where there is none.

@@ -1,4 +1,4 @@
-"""Matching the two views: correlation, optimal transport with dustbins, and the first estimates (spec section 7).
+"""Matching the two views: correlation, optimal transport with dustbins, and the first estimates.
 
 Everything here runs in float32 whatever the precision of the network: sums of exponentials of unscaled correlations
 do not survive half precision.

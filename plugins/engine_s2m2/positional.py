@@ -1,4 +1,4 @@
-"""The relative positional term of the coarsest pyramid level, in factorised form (spec section 5).
+"""The relative positional term of the coarsest pyramid level, in factorised form.
 
 The term adds sum_j A_ij R[i, j] to what query pixel i reads, where R holds 16 channels that depend on the column
 offset alone and 16 that depend on the row offset alone. Attention is therefore summed over key rows (or columns)

@@ -22,7 +22,7 @@ def clamped_logit(probability: Tensor, margin: float) -> Tensor:
 
 
 class GlobalRefiner(nn.Module):
-    """Disparities for pixels without a confident match, from their surroundings (spec section 8)."""
+    """Disparities for pixels without a confident match, from their surroundings."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class GlobalRefiner(nn.Module):
 
 
 class SeparableGRU(nn.Module):
-    """A convolutional gated recurrent unit in two passes, vertical then horizontal (spec section 9, step 3)."""
+    """A convolutional gated recurrent unit in two passes, vertical then horizontal."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ def lookup(correlation: Tensor, position: Tensor) -> Tensor:
 
 
 class LocalRefiner(nn.Module):
-    """One step of recurrent refinement (spec section 9)."""
+    """One step of recurrent refinement."""
 
     def __init__(self, width: int, disparity_width: int, evidence_width: int) -> None:
         super().__init__()

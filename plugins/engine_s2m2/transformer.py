@@ -14,7 +14,7 @@ Pyramid = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 class MultiResolutionTransformer(nn.Module):
-    """Row attention at three scales and global attention at the coarsest, down and up again (spec section 4.7)."""
+    """Row attention at three scales and global attention at the coarsest, down and up again."""
 
     def __init__(self, widths: tuple[int, int, int]) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class MultiResolutionTransformer(nn.Module):
 
 
 class TransformerStack(nn.Module):
-    """Several multi-resolution transformers, one after the other (spec section 7, step 5)."""
+    """Several multi-resolution transformers, one after the other."""
 
     def __init__(self, widths: tuple[int, int, int], count: int, checkpointing: bool = False) -> None:
         super().__init__()

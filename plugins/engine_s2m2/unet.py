@@ -11,7 +11,7 @@ COARSE_HEADS = 8
 
 
 class UNet(nn.Module):
-    """Three halvings, attention over all pixels of the coarsest map, and the way back (spec section 4.6).
+    """Three halvings, attention over all pixels of the coarsest map, and the way back.
 
     widths: channels at full, half and quarter scale of the input; the eighth scale has those of the quarter scale.
     blocks: attention blocks on the way down, and as many on the way up. positional: whether the former know where

@@ -1,4 +1,4 @@
-"""From quarter to full resolution by convex combinations of neighbours (spec section 10)."""
+"""From quarter to full resolution by convex combinations of neighbours."""
 
 from __future__ import annotations
 
