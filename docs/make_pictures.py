@@ -24,7 +24,7 @@ def predicted(session: Session, weights: Path | None, scenes: list[int]) -> list
     found = []
     for _, prediction in pairs:
         for i in range(prediction.value.shape[0]):
-            found.append((prediction.value[i, 0].numpy(), prediction.correction[i, 0].numpy()))
+            found.append((prediction.value[i, 0].cpu().numpy(), prediction.correction[i, 0].cpu().numpy()))
         if len(found) > max(scenes):
             break
     return [found[scene] for scene in scenes]

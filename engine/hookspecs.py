@@ -111,7 +111,7 @@ def engine_gate_decided(event: events.GateDecided) -> None:
 
 @hookspec
 def engine_checkpoint_saved(event: events.CheckpointSaved) -> None:
-    """A checkpoint is complete on disk."""
+    """A checkpoint was copied and is being written; it is on disk when its folder stands under its final name."""
 
 
 @hookspec
