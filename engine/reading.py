@@ -10,6 +10,9 @@ from typing import Any
 from engine.errors import EngineError, InputError, Problem, nearest
 from engine.plugins import guarded
 
+ABLATED = "engine.ablated"
+"""The batch field under which an ablation puts what the injection sees in place of its signal."""
+
 
 class MissingFieldError(EngineError, KeyError):
     """A field was read that is not there; a KeyError too, for code that tries a field and goes on without it."""
@@ -18,7 +21,7 @@ class MissingFieldError(EngineError, KeyError):
 
     def __init__(self, field: str, source: str, fields: Mapping[str, Any]) -> None:
         super().__init__(field)
-        self.field, self.source, self.fields = field, source, [str(name) for name in fields]
+        self.field, self.source, self.fields = field, source, [str(name) for name in fields if name != ABLATED]
 
     def explained(self, reader: str) -> InputError:
         """The same in the user's words."""
@@ -39,10 +42,6 @@ class Fields(dict[str, Any]):
     def __reduce__(self) -> tuple[Any, ...]:
         # Saved batches are read again by torch.load(weights_only=True), which knows this class and not ours.
         return OrderedDict, (), None, None, iter(self.items())
-
-    def laid_over(self, others: Mapping[str, Any]) -> Fields:
-        """These fields with `others` in place of those of the same names."""
-        return fields_of({**self, **others}, self.source)
 
 
 def fields_of(values: Mapping[str, Any], source: str) -> Fields:

@@ -10,7 +10,7 @@ from torch import nn
 from engine.contracts import Injection
 from engine.errors import PluginError
 from engine.prediction import Batch, Prediction
-from engine.reading import reading
+from engine.reading import ABLATED, Fields, fields_of, reading
 
 Warp = Literal["gt", "pred"]
 
@@ -46,7 +46,10 @@ class System(nn.Module):
             return base
         with reading(f'warp = "gt" of {self.names[0]}'):
             alignment = batch[self.target] if warp == "gt" else base.value.detach()
-        return _answer(self.names[1], self.injection, batch, base, alignment)
+        seen = batch
+        if ABLATED in batch:
+            seen = fields_of({**batch, **batch[ABLATED]}, batch.source if isinstance(batch, Fields) else Fields.source)
+        return _answer(self.names[1], self.injection, seen, base, alignment)
 
     @property
     def corrector(self) -> Injection | None:

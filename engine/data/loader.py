@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, default_collate
+from torch.utils.data import DataLoader, default_collate, get_worker_info
 
 from engine.contracts import Dataset, Sample
 from engine.data.source import Source
-from engine.errors import InputError
+from engine.errors import EngineError, InputError, Problem
 from engine.plugins import guarded
 from engine.prediction import Batch
-from engine.reading import Fields, MissingFieldError, fields_of
+from engine.reading import ABLATED, Fields, MissingFieldError, fields_of, reading
 
 Draw = tuple[int, int]
 """(epoch, index) of one sample."""
@@ -70,6 +71,34 @@ class Steps:
         return (self.order.draws(step) for step in range(self.first, self.last))
 
 
+@dataclass(frozen=True)
+class Failed:
+    """An error of a worker on its way to the parent: torch would bury an exception in the text of its traceback."""
+
+    kind: type[EngineError]
+    message: str
+    problems: Sequence[Problem] = ()
+    advice: str = ""
+
+    def error(self) -> EngineError:
+        """The error as the worker met it."""
+        return InputError(self.problems, self.advice) if issubclass(self.kind, InputError) else self.kind(self.message)
+
+
+def caught(work: Callable[[], Any]) -> Any:
+    """What `work` gives; in a worker an error of the engine is returned as `Failed`."""
+    try:
+        return work()
+    except EngineError as error:
+        if get_worker_info() is None:
+            raise
+        if isinstance(error, InputError):
+            return Failed(InputError, str(error), error.problems, error.advice)
+        # A plugin may have derived its own, which might not travel.
+        kind = next(each for each in type(error).__mro__ if each.__module__ == EngineError.__module__)
+        return Failed(kind, str(error))
+
+
 def as_source(dataset: Dataset) -> Source:
     """The data set with its mistakes told in words."""
     return dataset if isinstance(dataset, Source) else Source(dataset, f"data set {type(dataset).__name__}")
@@ -85,13 +114,15 @@ class Augmented(torch.utils.data.Dataset[Sample]):
 
     def __getitem__(self, draw: Draw) -> Sample:
         epoch, index = draw
-        return self.dataset.sample(index, generator(self.seed, self.stage, 1, epoch, index))
+        made: Sample = caught(lambda: self.dataset.sample(index, generator(self.seed, self.stage, 1, epoch, index)))
+        return made
 
 
 class Fixed(torch.utils.data.Dataset[Sample]):
-    """A data set in order, without random augmentation; `signal` fields may be zeroed, or come from another sample.
+    """A data set in order, without random augmentation.
 
-    Half the set away is another scene for every sample, and each signal is used once.
+    An ablation zeroes the fields of `signal`, or takes them from another scene. These stand beside the sample's own,
+    under `ABLATED`: the injection alone sees them (`System.forward`), the base what it always sees.
     """
 
     def __init__(self, dataset: Dataset, signal: Sequence[str] = (), ablation: str = "none") -> None:
@@ -103,15 +134,40 @@ class Fixed(torch.utils.data.Dataset[Sample]):
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> Sample:
+        made: Sample = caught(lambda: self._sample(index))
+        return made
+
+    def _sample(self, index: int) -> Sample:
         sample = self.dataset.sample(index, None)
-        if self.ablation == "zero":
-            return {**sample, **{name: np.zeros_like(sample[name]) for name in self.signal}}
-        if self.ablation == "shuffle":
-            if len(self.dataset) < 2:
-                raise InputError("the shuffle ablation needs at least two validation samples")
-            other = self.dataset.sample((index + len(self.dataset) // 2) % len(self.dataset), None)
-            return {**sample, **{name: other[name] for name in self.signal}}
-        return sample
+        if self.ablation == "none":
+            return sample
+        with reading(f"the ablation {self.ablation}"):
+            own = {name: sample[name] for name in self.signal}
+            if self.ablation == "zero":
+                return {**sample, ABLATED: {name: np.zeros_like(value) for name, value in own.items()}}
+            other = self._other_scene(index, sample)
+            for name, value in own.items():
+                if np.shape(other[name]) != np.shape(value):
+                    sizes = f"{np.shape(value)} in sample {index} and {np.shape(other[name])} in another scene"
+                    raise InputError(Problem("", f"the ablation shuffle: field '{name}' is {sizes}", "one size"))
+            return {**sample, ABLATED: {name: other[name] for name in own}}
+
+    def _other_scene(self, index: int, sample: Sample) -> Sample:
+        """The first sample of another scene, from half the set away: so that each is used once where scenes differ."""
+        count = len(self.dataset)
+        for place in ((index + count // 2 + further) % count for further in range(count)):
+            if place != index:
+                other = self.dataset.sample(place, None)
+                if "scene" not in sample or other.get("scene") != sample["scene"]:
+                    return other
+        raise InputError("the ablation shuffle needs validation samples of at least two scenes")
+
+
+def _collated(samples: list[Sample | Failed]) -> Batch | Failed:
+    made: Batch | Failed = next((each for each in samples if isinstance(each, Failed)), None) or caught(
+        lambda: collate(samples)  # type: ignore[arg-type]  # none has failed
+    )
+    return made
 
 
 def collate(samples: list[Sample]) -> Batch:
@@ -146,11 +202,11 @@ def evaluation_batches(dataset: Fixed, batch_size: int, *, workers: int, pin: bo
 
 
 def _batches(dataset: Augmented | Fixed, batch_sampler: Any, workers: int, pin: bool) -> Iterator[Batch]:
-    loader: DataLoader[Batch] = DataLoader(
+    loader: DataLoader[Batch | Failed] = DataLoader(
         dataset,
         batch_sampler=batch_sampler,
         num_workers=workers,
-        collate_fn=collate,
+        collate_fn=_collated,
         pin_memory=pin,
         # Forked workers share the data set as it is; spawned ones could not import the plugin files of a recipe.
         multiprocessing_context="fork" if workers else None,
@@ -158,13 +214,17 @@ def _batches(dataset: Augmented | Fixed, batch_sampler: Any, workers: int, pin: 
         generator=torch.Generator(),
     )
     for batch in loader:
+        if isinstance(batch, Failed):
+            raise batch.error()
         yield fields_of(batch, str(dataset.dataset))
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
     """Move the tensors of a batch; names stay where they are."""
-    moved = {
-        name: value.to(device, non_blocking=True) if isinstance(value, torch.Tensor) else value
-        for name, value in batch.items()
-    }
-    return fields_of(moved, batch.source if isinstance(batch, Fields) else Fields.source)
+
+    def moved(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: moved(item) for name, item in value.items()}
+        return value.to(device, non_blocking=True) if isinstance(value, torch.Tensor) else value
+
+    return fields_of(moved(batch), batch.source if isinstance(batch, Fields) else Fields.source)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from toy_plugin import DataOptions, ToyData
 
 from engine.data.loader import Fixed, Order, collate, evaluation_batches, generator, to_device, training_batches
-from engine.errors import InputError
+from engine.errors import EngineError, InputError, Problem
+from engine.reading import ABLATED
 
 SIZES = {"samples": st.integers(1, 40), "batch": st.integers(1, 9)}
 
@@ -100,7 +101,8 @@ def test_evaluation_reads_everything_once_in_order_without_augmentation() -> Non
 def test_blanking_zeroes_the_signal_and_nothing_else() -> None:
     data = ToyData(DataOptions(count=4))
     blank = Fixed(data, ("signal",), "zero")[1]
-    assert not blank["signal"].any()
+    assert not blank[ABLATED]["signal"].any()
+    assert np.array_equal(blank["signal"], data.sample(1, None)["signal"])
     assert np.array_equal(blank["image"], data.sample(1, None)["image"])
 
 
@@ -110,15 +112,62 @@ def test_shuffling_uses_each_signal_once_and_never_its_own() -> None:
             return {"signal": np.full(1, index), "image": np.full(1, index)}
 
     shuffled = Fixed(Numbered(DataOptions(count=5)), ("signal",), "shuffle")
-    signals = [int(shuffled[index]["signal"][0]) for index in range(5)]
+    signals = [int(shuffled[index][ABLATED]["signal"][0]) for index in range(5)]
     assert sorted(signals) == list(range(5))
     assert all(signal != index for index, signal in enumerate(signals))
     assert int(shuffled[3]["image"][0]) == 3
 
 
 def test_shuffling_needs_two_samples() -> None:
-    with pytest.raises(InputError, match="at least two"):
+    with pytest.raises(InputError, match="at least two scenes"):
         Fixed(ToyData(DataOptions(count=1)), ("signal",), "shuffle")[0]
+
+
+def test_shuffling_takes_the_signal_of_another_scene() -> None:
+    class Shared(ToyData):
+        def sample(self, index: int, rng: np.random.Generator | None) -> dict[str, Any]:
+            return {"signal": np.full(1, index), "scene": "abbaba"[index]}
+
+    shuffled = Fixed(Shared(DataOptions(count=6)), ("signal",), "shuffle")
+    taken = [int(shuffled[index][ABLATED]["signal"][0]) for index in range(6)]
+    assert all("abbaba"[other] != "abbaba"[index] for index, other in enumerate(taken))
+
+
+def test_shuffling_signals_of_different_sizes_is_refused() -> None:
+    class Sized(ToyData):
+        def sample(self, index: int, rng: np.random.Generator | None) -> dict[str, Any]:
+            return {"signal": np.zeros(index + 1), "scene": str(index)}
+
+    with pytest.raises(InputError, match=r"field 'signal' is \(1,\) in sample 0 and \(2,\)"):
+        Fixed(Sized(DataOptions(count=2)), ("signal",), "shuffle")[0]
+
+
+class Spoilt(ToyData):
+    """A data set with one of each mistake."""
+
+    def sample(self, index: int, rng: np.random.Generator | None) -> dict[str, Any]:
+        sample = super().sample(index, rng)
+        if self.options.split == "raises":
+            raise ZeroDivisionError("by zero")
+        if self.options.split == "world":
+            raise FileNotFoundError(2, "gone", "x.png")
+        if self.options.split == "advises":
+            raise InputError([Problem("here", "wrong", "right", ["this"]), Problem("there", "too")], "do that")
+        if self.options.split == "ragged":
+            sample["image"] = np.zeros((1, 2 + index, 2), np.float32)
+        return sample
+
+
+@pytest.mark.parametrize("how", ["raises", "world", "advises", "ragged"])
+def test_an_error_in_a_worker_arrives_as_it_was(how: str) -> None:
+    found = []
+    for workers in (0, 2):
+        with pytest.raises(EngineError) as raised:
+            list(evaluation_batches(Fixed(Spoilt(DataOptions(count=2, split=how))), 2, workers=workers, pin=False))
+        error = raised.value
+        told = (error.problems, error.advice) if isinstance(error, InputError) else None
+        found.append((type(error), str(error), error.exit_code, told))
+    assert found[0] == found[1]
 
 
 def test_samples_of_different_sizes_are_named() -> None:

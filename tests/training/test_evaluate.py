@@ -8,8 +8,9 @@ import torch
 from toy_plugin import DataOptions, ToyData
 from toy_world import batch, system
 
+from engine.contracts import Ablation
 from engine.errors import PluginError
-from engine.prediction import Prediction
+from engine.prediction import Batch, Prediction
 from engine.training.evaluate import Tally, evaluate, evaluating, predictions
 from engine.training.losses import WeightedLosses
 
@@ -104,6 +105,27 @@ def test_the_base_alone_is_measured_beside_the_corrected_system() -> None:
     evaluation = evaluate(pairs, [Value()])
     assert evaluation.mean["value"] - evaluation.base_mean["value"] == pytest.approx(math.tanh(0.3), abs=1e-5)
     assert evaluation.ids == ["train-0", "train-1", "train-2"]
+
+
+@pytest.mark.parametrize("ablation", ["zero", "shuffle"])
+def test_an_ablation_leaves_the_base_alone_as_it_is(ablation: Ablation) -> None:
+    class Reads(torch.nn.Module):
+        def forward(self, made: Batch) -> Prediction:
+            return Prediction(made["signal"] * 2 + made["image"])
+
+    whole, data = system(zero_init=False), ToyData(DataOptions(count=6))
+    whole.base = Reads()
+    with torch.no_grad():
+        whole.get_parameter("injection.head.weight").fill_(0.5)
+
+    def both(how: Ablation) -> tuple[torch.Tensor, torch.Tensor]:
+        made = [p for _, p in predictions(whole, data, batch_size=4, device=torch.device("cpu"), ablation=how)]
+        bases = [prediction.base.value for prediction in made if prediction.base is not None]
+        return torch.cat(bases), torch.cat([prediction.value for prediction in made])
+
+    (base, corrected), (ablated_base, ablated) = both("none"), both(ablation)
+    assert torch.equal(base, ablated_base)
+    assert not torch.equal(corrected, ablated)
 
 
 def test_the_injection_can_be_switched_off_and_its_signal_blanked() -> None:
