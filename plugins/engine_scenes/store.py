@@ -32,6 +32,9 @@ RENDERER = 3
 
 LIGHT, TRUTH = "light", "truth"
 DISPARITY_SCALE = 256
+NARROW = 640
+"""Up to this width disparities stay far below the 256 px that 16 bits hold at this scale; wider images take 32."""
+
 VALID, OCCLUDED, TRANSPARENT = 1, 2, 4
 
 _CHANNELS = ["left_r", "left_g", "left_b", "left_q", "left_u", "right_r", "right_g", "right_b", "right_q", "right_u"]
@@ -57,10 +60,11 @@ def store_path(options: SceneOptions) -> Path:
 
 
 def create(path: Path, options: SceneOptions) -> None:
-    """An empty store: `light` float16 (N, 10, H, W), `truth` uint16 (N, 2, H, W), one chunk a scene."""
+    """An empty store: `light` float16 (N, 10, H, W), `truth` uint16 (uint32 if wide) (N, 2, H, W), a chunk a scene."""
     group = zarr.create_group(path, attributes={"renderer": RENDERER, **world(options)})
     size = (options.height, options.width)
-    for name, channels, kind in ((LIGHT, _CHANNELS, "float16"), (TRUTH, ["disparity_x256", "flags"], "uint16")):
+    whole = "uint16" if options.width <= NARROW else "uint32"
+    for name, channels, kind in ((LIGHT, _CHANNELS, "float16"), (TRUTH, ["disparity_x256", "flags"], whole)):
         array = group.create_array(
             name,
             shape=(options.count, len(channels), *size),
@@ -72,7 +76,10 @@ def create(path: Path, options: SceneOptions) -> None:
 
 
 def write(path: Path, numbers: list[int]) -> Iterator[int]:
-    """Render those scenes into an existing store, yielding each number when it is on disk. Torch runs on one thread."""
+    """Render those scenes into an existing store, yielding each number when it is on disk. Torch runs on one thread.
+
+    A pixel whose disparity the store cannot hold is stored as one that is not valid.
+    """
     import torch
 
     from engine_scenes.pairs import render_pair
@@ -87,9 +94,10 @@ def write(path: Path, numbers: list[int]) -> Iterator[int]:
             pair = render_pair(random_scene(index=number, **what))
             truth = pair.truth
             flags = truth.valid * VALID + truth.occluded * OCCLUDED + truth.transparent * TRANSPARENT
-            disparity = np.rint(truth.disparity.numpy() * DISPARITY_SCALE).clip(0, 65535)
+            disparity = np.rint(truth.disparity.numpy() * DISPARITY_SCALE)
+            stored = np.stack([disparity, flags.numpy()]) * (disparity <= np.iinfo(group[TRUTH].dtype).max)
             group[LIGHT][number] = pair.light
-            group[TRUTH][number] = np.stack([disparity, flags.numpy()]).astype(np.uint16)
+            group[TRUTH][number] = stored.astype(group[TRUTH].dtype)
             yield number
     finally:
         torch.set_num_threads(threads)

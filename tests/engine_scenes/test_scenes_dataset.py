@@ -9,6 +9,8 @@ import pytest
 from engine_scenes import store
 from engine_scenes.dataset import PolarizedScenes
 from engine_scenes.options import SceneOptions
+from engine_scenes.pairs import render_pair
+from engine_scenes.scene import random_scene
 from pydantic import ValidationError
 
 from engine.errors import WorldError
@@ -125,6 +127,23 @@ def test_a_crop_cuts_every_field_alike() -> None:
     lost = np.arange(40) - part["disparity"] < -0.5
     np.testing.assert_array_equal(part["occluded"], whole["occluded"][:, y : y + 20, x : x + 40] | lost)
     assert cropped.sample(0, None)["left"].shape == (3, 48, 64)
+
+
+def test_disparities_of_wide_images_are_stored_whole() -> None:
+    options = SceneOptions(split="val", count=1, height=16, width=3200)
+    truth = render_pair(random_scene(0, "val", 0, 16, 3200)).truth.disparity.numpy()
+    assert truth.max() > 256
+    np.testing.assert_allclose(PolarizedScenes(options).sample(0, None)["disparity"][0], truth, atol=1 / 256)
+
+
+def test_a_disparity_that_does_not_fit_is_not_valid(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ENGINE_CACHE", str(tmp_path))
+    monkeypatch.setattr(store, "DISPARITY_SCALE", 10_000)
+    options = SceneOptions.model_validate({**SMALL, "count": 1})
+    truth = render_pair(random_scene(0, "val", 0, 48, 64)).truth.disparity.numpy()
+    fits = truth * 10_000 < 65535
+    assert 0 < fits.mean() < 1
+    np.testing.assert_array_equal(PolarizedScenes(options).sample(0, None)["valid"][0], fits)
 
 
 def test_it_travels_to_another_process() -> None:
