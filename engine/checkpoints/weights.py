@@ -66,6 +66,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        if not _may_be_torch_file(path):
+            raise InputError(f"{path} is not a torch file") from error
         raise InputError(f"{path} holds more than tensors and is not opened, since that could run code") from error
     except (RuntimeError, EOFError) as error:
         raise WorldError(f"{path} is damaged or not a torch file: {error}") from error
@@ -78,6 +80,12 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             f"{path} holds no mapping of tensors (looked at the top level and under {', '.join(WRAPPERS)})"
         )
     return content
+
+
+def _may_be_torch_file(path: Path) -> bool:
+    """Whether a file begins as torch files do: as a zip, or, before torch 1.6, as a pickle of protocol 2 or later."""
+    with path.open("rb") as file:
+        return file.read(4).startswith((b"PK\x03\x04", b"\x80"))
 
 
 def write_weights(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, str] | None = None) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +11,7 @@ import typer
 from rich.console import Console
 
 from engine.errors import InputError, WorldError
+from engine.plain import finite
 
 if TYPE_CHECKING:
     from engine.recipe.schema import Recipe
@@ -30,9 +29,12 @@ SetOption = Annotated[
 WeightsOption = Annotated[
     Path | None,
     typer.Option(
-        "--weights", metavar="FILE|RUN", help="Weights to load; a run's directory means the last stage it finished."
+        "--weights",
+        metavar="FILE|FOLDER",
+        help="Weights to load: a file, a run (the last stage it finished), a stage, or checkpoints/best of a stage.",
     ),
 ]
+POINTERS = ("best", "latest")  # files in a folder of checkpoints that hold the name of one of them
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
 
@@ -43,17 +45,7 @@ def console(as_json: bool = False) -> Console:
 
 def print_json(data: Any) -> None:
     """One JSON document on standard output; a number that is not finite, which JSON cannot write, becomes null."""
-    typer.echo(json.dumps(_finite(data), indent=1, default=str))
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value
+    typer.echo(json.dumps(finite(data), indent=1, default=str, allow_nan=False))
 
 
 def read_recipe(path: Path, overrides: list[str]) -> Recipe:
@@ -76,16 +68,28 @@ def open_session(recipe: Recipe, out: Console) -> Session:
 
 
 def weights_file(path: Path | None) -> Path | None:
-    """The file that `--weights` means; WorldError or InputError when it means none."""
+    """The file that `--weights` means; WorldError or InputError when it means none.
+
+    A run means the last stage it finished, a stage's folder what that stage handed on, a checkpoint's folder (or
+    `checkpoints/best` and `checkpoints/latest`, which name one) what was measured there: the moving average, if kept.
+    """
     from engine.runs.directory import is_run, newest_weights
 
-    if path is None or path.is_file():
-        return path
+    if path is None:
+        return None
+    if path.is_file():
+        return _checkpoint_weights(path.parent / path.read_text().strip()) if path.name in POINTERS else path
     if is_run(path):
         found = newest_weights(path)
         if found is None:
             raise InputError(f"no stage of {path} has finished yet, so it has no weights")
         return found
-    if path.is_dir() and (path / "weights.safetensors").is_file():
-        return path / "weights.safetensors"
-    raise WorldError(f"no weights file at {path}")
+    return _checkpoint_weights(path)
+
+
+def _checkpoint_weights(folder: Path) -> Path:
+    """The moving average in a folder, else the weights."""
+    for name in ("average.safetensors", "weights.safetensors"):
+        if (folder / name).is_file():
+            return folder / name
+    raise WorldError(f"no weights file at {folder}")

@@ -160,3 +160,11 @@ def test_a_damaged_file_is_a_fault_of_the_world(tmp_path: Path, name: str, conte
 def test_a_missing_file_is_a_fault_of_the_world(tmp_path: Path) -> None:
     with pytest.raises(WorldError, match="no weights file at"):
         read_weights(tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize("content", [b"Not found: log in to download this file\n", b"<!DOCTYPE html>\n<html></html>\n"])
+def test_a_text_file_is_no_torch_file(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "page.pth"
+    path.write_bytes(content)
+    with pytest.raises((InputError, WorldError), match="not a torch file"):
+        read_weights(path)

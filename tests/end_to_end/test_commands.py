@@ -8,6 +8,9 @@ import pytest
 from conftest import Command, Outcome, WriteRecipe, only_run
 from toy_world import STAGE_A, STAGE_B, STAGE_C, threshold
 
+from engine.cli.opening import weights_file
+from engine.errors import WorldError
+
 WITHOUT_TORCH = """
 import sys
 from engine.cli.main import main
@@ -158,6 +161,29 @@ def test_eval_measures_what_the_run_measured(engine: Command, toy_recipe: WriteR
     assert blank["mean"] != final["mean"]
     file = strictly(engine("eval", path, "--weights", run / "stage-C" / "weights.safetensors", "--json"))
     assert file["mean"] == final["mean"]
+
+
+def test_weights_may_be_a_stage_or_a_checkpoint(tmp_path: Path) -> None:
+    stage = tmp_path / "stage-A"
+    plain, averaged = stage / "checkpoints" / "step-0000001", stage / "checkpoints" / "step-0000002"
+    for file in (
+        stage / "weights.safetensors",
+        plain / "weights.safetensors",
+        averaged / "weights.safetensors",
+        averaged / "average.safetensors",
+    ):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"")
+    (stage / "checkpoints" / "best").write_text("step-0000001\n")
+    (stage / "checkpoints" / "latest").write_text("step-0000002\n")
+    assert weights_file(stage) == stage / "weights.safetensors"
+    assert weights_file(plain) == weights_file(stage / "checkpoints" / "best") == plain / "weights.safetensors"
+    for named in (averaged, stage / "checkpoints" / "latest"):
+        assert weights_file(named) == averaged / "average.safetensors", "what was measured"
+    (stage / "checkpoints" / "best").write_text("step-0000009\n")
+    for named in (stage / "checkpoints" / "best", stage / "checkpoints"):
+        with pytest.raises(WorldError, match="no weights file at"):
+            weights_file(named)
 
 
 def test_a_metric_that_is_not_defined_on_a_sample_is_valid_json(
