@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -52,6 +53,7 @@ def run(
     session.plugins.register_object(EventLog(), "event log")
     if not resume:
         folder = session.agree(directory.create(runs, asked.name) if session.leads else None)
-    rows = execute(session, folder, resume)
+    with directory.alone(folder) if session.leads else nullcontext():
+        rows = execute(session, folder, resume)
     if json and session.leads:
         print_json({"run": str(folder), "rows": rows})

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import secrets
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from engine.errors import InputError, WorldError
 
 RECIPE = "recipe.json"
 STATUS = "status.json"
+LOCK = "lock"
 
 
 def create(root: Path, name: str) -> Path:
@@ -21,6 +25,20 @@ def create(root: Path, name: str) -> Path:
     except OSError as error:
         raise WorldError(f"the run directory {folder} cannot be made: {error.strerror}") from error
     return folder
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold a run directory while a run writes to it; WorldError when another process does.
+
+    The system takes the lock back when its process dies, however it dies.
+    """
+    with (folder / LOCK).open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise WorldError(f"the run {folder} is still going on in another process") from error
+        yield
 
 
 def unfinished(root: Path, name: str) -> Path:

@@ -132,3 +132,18 @@ def test_the_newest_unfinished_run_is_found(tmp_path: Path) -> None:
     assert directory.unfinished(tmp_path, "toy") == crashed
     with pytest.raises(InputError, match="no unfinished run of 'other'"):
         directory.unfinished(tmp_path, "other")
+
+
+def test_a_run_that_still_runs_is_not_resumed(engine: Command, toy_recipe: WriteRecipe, tmp_path: Path) -> None:
+    path = toy_recipe(stage=[{**STAGE_A, "steps": 2}])
+    assert engine("run", path).code == 0
+    run = only_run(tmp_path)
+    (run / "status.json").unlink()
+    before = (run / "events.jsonl").read_text()
+    with directory.alone(run):
+        refused = engine("run", path, "--resume")
+    assert refused.code == 1
+    assert run.name in "".join(refused.err.split())
+    assert "still going on" in " ".join(refused.err.split())
+    assert (run / "events.jsonl").read_text() == before
+    assert engine("run", path, "--resume").code == 0, "whoever held it is gone"
