@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from engine.contracts import GateContext, Verdict
@@ -45,14 +49,21 @@ class FeasibilityGate:
         train = self._collect(context, injection, "train") if self.options.train_images else None
         report = judge(held_out, bound, self._settings(injection), train)
         figures = report.to_dict()
-        context.directory.mkdir(parents=True, exist_ok=True)
         figures["picture"] = PICTURE_FILE
         try:
-            save_histogram(held_out.images, bound, context.directory / PICTURE_FILE, self.options.unit)
-        except WorldError as missing:
-            figures["picture"] = f"none: {missing}"
-        text = json.dumps(figures, indent=2, ensure_ascii=False, allow_nan=False)
-        (context.directory / FIGURES_FILE).write_text(text + "\n", encoding="utf-8")
+            context.directory.mkdir(parents=True, exist_ok=True)
+            try:
+                with _whole(context.directory / PICTURE_FILE) as partial:
+                    save_histogram(held_out.images, bound, partial, self.options.unit)
+            except WorldError as missing:
+                figures["picture"] = f"none: {missing}"
+            text = json.dumps(figures, indent=2, ensure_ascii=False, allow_nan=False)
+            with _whole(context.directory / FIGURES_FILE) as partial:
+                partial.write_text(text + "\n", encoding="utf-8")
+        except OSError as error:
+            raise WorldError(
+                f"the gate 'feasibility' could not write to {context.directory}: {error.strerror or error}"
+            ) from error
         return report, figures
 
     def _collect(self, context: GateContext, injection: Any, data: Any) -> Residuals:
@@ -75,6 +86,17 @@ class FeasibilityGate:
             unit=self.options.unit,
             bound_option=getattr(injection, "bound_option", "bound"),
         )
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A place to write that becomes `path` when it is complete; every process has its own."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _bound_of(injection: Any) -> float:

@@ -4,6 +4,7 @@ import json
 import math
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -212,3 +213,19 @@ def test_a_metric_that_was_not_measured_fails_the_threshold(tmp_path) -> None:
     assert undefined.status == "fail"
     assert "no sample gave it a finite value" in undefined.reason
     assert undefined.figures["value"] is None
+
+
+def test_a_folder_that_cannot_be_written_is_the_worlds_fault_and_nothing_half_written_stays(
+    tmp_path, monkeypatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(WorldError, match=r"feasibility' could not write to .*file"):
+        run(FakeContext(tmp_path / "file", laplace(0.6), injection=injection(4.0)))
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(WorldError, match="No space left"):
+        run(FakeContext(tmp_path / "stage", laplace(0.6), injection=injection(4.0)))
+    assert not list((tmp_path / "stage").iterdir())
