@@ -23,7 +23,9 @@ Progress = Callable[[int, int, str], None]
 class Dataset(Protocol):
     """Examples by index.
 
-    Optionally also `prepare(progress)`: called once in the main process before anything is read.
+    Optionally also `prepare(progress)`: called once in the main process before anything is read. And `scenes()`: names
+    of its scenes that no other scene has, told without reading or preparing anything; a run whose training and
+    validation share one is refused.
     """
 
     def __len__(self) -> int:

@@ -56,6 +56,7 @@ def execute(session: Session, folder: Path, resumed: bool) -> list[dict[str, Any
             session.emit(events.RunStarted(recipe.name, folder, stages, resumed, str(session.device)))
             check_patterns(session)
             check_files(session)
+            session.check_scenes()
             for index, stage in enumerate(recipe.stages):
                 _stage(session, folder, index, stage, stop, rows)
         status, message = "done", ""
@@ -63,8 +64,20 @@ def execute(session: Session, folder: Path, resumed: bool) -> list[dict[str, Any
         status, message = STATUSES.get(type(error), "failed"), str(error)
         raise
     finally:
-        session.write(folder / directory.STATUS, {"status": status, "message": message, "rows": rows})
-        session.emit(events.RunFinished(status, time.perf_counter() - began, folder, rows, message))
+        # Nothing is raised in here: it would replace the error that ended the run.
+        failures: list[EngineError] = []
+        try:
+            session.write(folder / directory.STATUS, {"status": status, "message": message, "rows": rows})
+        except EngineError as error:
+            failures.append(error)
+            if status == "done":
+                status, message = "failed", str(error)
+        try:
+            session.emit(events.RunFinished(status, time.perf_counter() - began, folder, rows, message))
+        except EngineError as error:
+            failures.append(error)
+    if failures:
+        raise failures[0]
     return rows
 
 

@@ -16,7 +16,8 @@ from engine import events
 from engine.checkpoints.weights import load_system, read_weights
 from engine.contracts import Ablation, Dataset, Evaluation, Metric
 from engine.data.source import Source
-from engine.errors import InputError, Problem
+from engine.errors import InputError, Problem, WorldError
+from engine.plain import finite
 from engine.plugins import Plugins
 from engine.prediction import Batch, Prediction
 from engine.recipe.schema import Recipe
@@ -57,11 +58,17 @@ class Session:
         return shared[0]
 
     def write(self, path: Path, data: Any) -> None:
-        """Write JSON, in the leading process alone, so that a reader never sees half of it."""
+        """Write JSON, in the leading process alone, so that a reader never sees half of it; WorldError on a full disk.
+
+        A number that is not finite becomes null.
+        """
         if self.leads:
             partial = path.with_name(f".{path.name}.partial")
-            partial.write_text(json.dumps(data, indent=1, default=str))
-            partial.replace(path)
+            try:
+                partial.write_text(json.dumps(finite(data), indent=1, default=str, allow_nan=False))
+                partial.replace(path)
+            except OSError as error:
+                raise WorldError(f"{path} could not be written: {error.strerror or error}") from error
 
     @property
     def device(self) -> torch.device:
@@ -72,9 +79,7 @@ class Session:
     def dataset(self, split: Literal["train", "val"]) -> Dataset:
         """A data set of the recipe, prepared (rendered, unpacked) if it has not been."""
         if split not in self._datasets:
-            section = self.recipe.data[split]
-            built = self.plugins.get("datasets", section.plugin).build(section.options)
-            dataset = Source(built, f"data.{split} ({section.plugin})")
+            dataset = self._source(split)
             if self.accelerator.is_main_process:
                 dataset.prepare(self._progress)
             self.accelerator.wait_for_everyone()
@@ -82,6 +87,28 @@ class Session:
                 raise InputError(Problem(self.recipe.where("data", split), f"data.{split} holds no samples"))
             self._datasets[split] = dataset
         return self._datasets[split]
+
+    def _source(self, split: Literal["train", "val"]) -> Source:
+        section = self.recipe.data[split]
+        built = self.plugins.get("datasets", section.plugin).build(section.options)
+        return Source(built, f"data.{split} ({section.plugin})")
+
+    def check_scenes(self) -> None:
+        """InputError where training and validation share scenes, as far as both data sets tell them unread."""
+        if self.recipe.data.train is None:
+            return
+        train, val = self._source("train").scenes(), self._source("val").scenes()
+        shared = sorted(set(train or ()) & set(val or ()))
+        if shared:
+            few = ", ".join(shared[:3]) + (", ..." if len(shared) > 3 else "")
+            raise InputError(
+                Problem(
+                    self.recipe.where("data", "val"),
+                    f"data.val holds {len(shared)} scenes that data.train trains on ({few})",
+                    "held-out scenes",
+                ),
+                'give data.val scenes of its own, for example split = "val"',
+            )
 
     def _progress(self, done: int, total: int, what: str) -> None:
         self.emit(events.Note("info", what, {"done": done, "total": total}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,11 @@ class PolarizedScenes:
     def prepare(self, progress: Progress) -> None:
         """Render what is not in the cache yet, reporting (scenes done, scenes in all, what)."""
         store.ensure(self.options, progress)
+
+    def scenes(self) -> Sequence[str]:
+        """Names that tell the scenes of every split and seed apart; nothing is rendered."""
+        o = self.options
+        return [f"{o.split}-{index:05d} of seed {o.seed}" for index in range(o.count)]
 
     def sample(self, index: int, rng: np.random.Generator | None) -> Sample:
         """Scene `index` with sensor noise: fresh noise and a random crop from `rng`, or its one fixed exposure if None.

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import Command, Outcome, WriteRecipe, events_of, only_run
-from toy_world import STAGE_A, STAGE_B, STAGE_C, system, threshold
+from toy_world import STAGE_A, STAGE_B, STAGE_C, system, threshold, toml
 
 
 def status(folder: Path) -> str:
@@ -203,3 +203,19 @@ def test_a_run_directory_that_cannot_be_made_stops_with_1(
     done = engine("run", toy_recipe(), "--runs", "file")
     assert done.code == 1
     assert "the run directory file/toy/" in errors(done)[0]
+
+
+def test_a_run_that_would_validate_on_its_training_scenes_stops_with_2(engine: Command, tmp_path: Path) -> None:
+    scenes = {"plugin": "polarized_scenes", "count": 5, "height": 64, "width": 64}
+    recipe = {
+        "name": "leak",
+        "model": {"plugin": "s2m2", "size": "nano"},
+        "data": {"train": scenes, "val": {**scenes, "count": 4}},
+        "train": {"losses": [{"name": "disparity_l1"}], "batch_size": 2},
+        "stage": [{**STAGE_A, "steps": 1}],
+    }
+    (tmp_path / "leak.toml").write_text(toml(recipe))
+    done = engine("run", "leak.toml")
+    assert done.code == 2
+    assert "data.val holds 4 scenes that data.train trains on (train-00000 of seed 0, " in errors(done)[0]
+    assert 'split = "val"' in done.err

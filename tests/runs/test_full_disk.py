@@ -1,0 +1,64 @@
+"""A disk that takes no more, and figures that JSON cannot write."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Command, WriteRecipe, events_of, only_run
+from toy_world import STAGE_A
+
+from engine.errors import WorldError
+from engine.stages.session import Session
+
+
+def full(monkeypatch: pytest.MonkeyPatch, word: str) -> None:
+    """Let every file whose name holds `word` fail as on a full disk."""
+    write = Path.write_text
+
+    def failing(path: Path, *arguments: Any, **more: Any) -> int:
+        if word in path.name:
+            raise OSError(28, "No space left on device", str(path))
+        return write(path, *arguments, **more)
+
+    monkeypatch.setattr(Path, "write_text", failing)
+
+
+def test_a_file_of_the_run_that_cannot_be_written_is_the_worlds_fault(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    full(monkeypatch, "record.json")
+    session = Session.__new__(Session)
+    with pytest.raises(WorldError, match=r"record\.json could not be written: No space left"):
+        session.write(tmp_path / "record.json", {})
+
+
+def test_numbers_that_are_not_finite_become_null(tmp_path: Path) -> None:
+    Session.__new__(Session).write(tmp_path / "evaluation.json", {"mean": float("nan"), "rows": [(float("inf"), 1.5)]})
+    assert json.loads((tmp_path / "evaluation.json").read_text(), parse_constant=pytest.fail) == {
+        "mean": None,
+        "rows": [[None, 1.5]],
+    }
+
+
+@pytest.mark.parametrize(
+    ("data", "code", "words"),
+    [({"spoil": 1}, 3, "not finite at step"), ({}, 1, "status.json could not be written: No space left")],
+)
+def test_a_status_that_cannot_be_written_hides_no_error_and_the_run_still_ends(  # three of them are fixtures
+    engine: Command,
+    toy_recipe: WriteRecipe,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    data: dict[str, Any],
+    code: int,
+    words: str,
+) -> None:
+    full(monkeypatch, "status.json")
+    done = engine("run", toy_recipe(stage=[STAGE_A], data={"train": data}, train={"log_every": 3}))
+    assert done.code == code
+    assert words in done.err
+    (event,) = events_of(only_run(tmp_path), "run_finished")
+    assert event["status"] != "done"
