@@ -1,4 +1,4 @@
-"""The recipe for the real size, on a CPU: S2M2-S in bf16, random weights in the place of the authors', tiny images."""
+"""The recipe for the real size on a CPU: S2M2-S in bf16, random weights for its authors', tiny images, no average."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ RECIPE = Path(__file__).parents[2] / "recipes" / "s2m2_pol_S.toml"
 
 SMALL = [
     *("data.train.height=64", "data.train.width=96", "data.train.crop=[64, 96]", "data.train.count=4"),
-    *("data.val.height=64", "data.val.width=96", "data.val.count=3"),
-    *("train.batch_size=1", "train.workers=0", "stage.B.batch_size=1", "evaluate.batch_size=1"),
+    *("data.val.height=64", "data.val.width=96", "data.val.count=2"),
+    *("train.batch_size=1", "train.workers=0", "train.ema=0", "stage.B.batch_size=1", "evaluate.batch_size=1"),
     *("stage.A.steps=1", "stage.B.steps=1", "stage.C.steps=1"),
     "stage.B.gate.feasibility.on_fail=warn",
 ]
@@ -27,7 +27,6 @@ def test_the_recipe_runs_all_its_stages(engine: Command, tmp_path: Path) -> None
     weights = tmp_path / "S.safetensors"
     save_file(build(S2M2Options(size="S")).state_dict(), weights)
     changes = [part for change in [f"model.weights={weights}", *SMALL] for part in ("--set", change)]
-    assert engine("check", RECIPE).code == 0
     done = engine("run", RECIPE, *changes)
     assert done.code == 0, done.out + done.err
     run = only_run(tmp_path, "s2m2_pol_S")
