@@ -10,6 +10,7 @@ from typing import Literal
 from engine import events
 from engine.contracts import Ablation, Evaluation, Gate, Status, Verdict
 from engine.prediction import Batch, Prediction
+from engine.reading import reading
 from engine.recipe.schema import GateTable
 from engine.stages.session import Session
 from engine.system import System, Warp
@@ -50,7 +51,8 @@ class Measured:
 def ask(gate: GateTable, measured: Measured) -> Verdict:
     """The verdict of one gate; where the recipe hopes in vain for more training to change it, the advice says so."""
     built: Gate = measured.session.plugins.get("gates", gate.check).build(gate.options)
-    verdict = built(measured)
+    with reading(f"the gate {gate.check}"):
+        verdict = built(measured)
     if gate.on_fail != "extend" or verdict.status not in UNTRAINABLE or _accepted(gate, verdict):
         return verdict
     return replace(verdict, advice="; ".join(filter(None, [verdict.advice, UNTRAINABLE[verdict.status]])))

@@ -147,12 +147,12 @@ class S2M2(nn.Module):
         """Disparity (px of the output), visibility and confidence in [0, 1], each (B, 1, H, W) float32.
 
         left, right: (B, 3, H, W), RGB in 0..255, H and W multiples of 32. With `output_upsample` the three maps are
-        (B, 1, 2H, 2W). The order is that of the published network (spec section 11).
+        (B, 1, 2H, 2W). The order is that of the published network.
         """
         return self.estimate(left, right, output_upsample).final
 
     def estimate(self, left: Tensor, right: Tensor, output_upsample: bool = False) -> Estimates:
-        """The whole pass with everything it finds on the way; arguments as in `match` (spec sections 7 to 10)."""
+        """The whole pass with everything it finds on the way; arguments as in `match`."""
         images = torch.cat((left, right)).contiguous(memory_format=torch.channels_last)
         images = images.to(self.disp_init.layer_norm.weight.dtype) * (2 / 255) - 1
         quarter, half = self.cnn_backbone(images)
@@ -179,7 +179,7 @@ class S2M2(nn.Module):
         return found
 
     def _refine(self, found: Estimates, context: Tensor, correlation: Tensor) -> Tensor:
-        """Add the rounds of local refinement to `found` and return the last hidden state (spec section 9).
+        """Add the rounds of local refinement to `found` and return the last hidden state.
 
         `found.final` becomes the last disparity (full-resolution px), visibility and confidence at quarter resolution.
         """

@@ -1,4 +1,4 @@
-"""Images of any size for a network that needs multiples of 32 (spec section 12)."""
+"""Images of any size for a network that needs multiples of 32."""
 
 from __future__ import annotations
 

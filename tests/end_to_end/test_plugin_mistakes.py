@@ -96,6 +96,17 @@ def engine_losses(register):
 @hookimpl
 def engine_metrics(register):
     register("odd", Options, metric, produces=lambda options: ["odd"])
+
+
+def gate(options):
+    def called(context):
+        raise RuntimeError("no verdict")
+    return called
+
+
+@hookimpl
+def engine_gates(register):
+    register("raises", Options, gate)
 """
 
 
@@ -163,6 +174,12 @@ def test_a_part_that_fails_is_named(
     done = engine("run", mistaken(stage=[STAGE_A, STAGE_B], **changes))
     assert any(words in line for line in errors(done)), done.err
     assert done.code == code
+
+
+def test_a_gate_that_fails_is_named(engine: Command, mistaken: WriteRecipe) -> None:
+    done = engine("run", mistaken(stage=[{**STAGE_A, "gate": [{"check": "raises"}]}]))
+    assert done.code == 1
+    assert "the gate raises failed: RuntimeError: no verdict" in done.err
 
 
 def test_a_crop_that_the_network_cannot_train_on_stops_with_2(engine: Command, tmp_path: Path) -> None:
