@@ -60,7 +60,7 @@ def _table(evaluation: Evaluation) -> Table:
     table = Table(title=f"{len(evaluation.ids)} samples", title_justify="left")
     columns = ["metric", *(["base alone"] if corrected else []), "mean over samples", "pooled", "samples skipped"]
     for column in columns:
-        table.add_column(column, justify="left" if column == "metric" else "right")
+        table.add_column(column, justify="left" if column == "metric" else "right", no_wrap=column == "metric")
     for name, skipped in evaluation.skipped.items():
         figures = [evaluation.mean.get(name), evaluation.pooled.get(name)]
         if corrected:
