@@ -36,16 +36,18 @@ def evaluate(
 ) -> None:
     """Measure the recipe's metrics on its validation data, the base alone beside the corrected system.
 
-    Without --weights the weights that [model] names are measured.
+    Without --weights, what a run's last finished stage handed on, or the weights that a recipe's [model] names.
 
         engine eval recipes/s2m2_pol.toml --weights runs/s2m2_pol/RUN
 
         engine eval recipes/motorcycle.toml --weights runs/s2m2_pol/RUN/stage-C
     """
+    from engine.runs.directory import is_run
+
     asked = read_recipe(recipe, overrides)
     out = console(as_json=json)
     session = open_session(asked, out)
-    system = session.system(weights_file(weights))
+    system = session.system(weights_file(weights or (recipe if is_run(recipe) else None)))
     evaluation = session.evaluate(system, warp=warp, ablation=ablation)
     if json:
         print_json(vars(evaluation))

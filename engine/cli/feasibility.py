@@ -40,7 +40,8 @@ def check_feasibility(
     """Hold the base's held-out error against the bound of the correction, before hours are spent.
 
     The same code as the gate `feasibility`, with the parameters of the stage's gate, or of the recipe's first one where
-    the stage has none. Exit code 4 when it fails.
+    the stage has none. Exit code 4 when it fails. Too few images for a verdict (UNDETERMINED) are no failure here,
+    though a run stops at such a gate unless the recipe accepts it.
 
         engine check-feasibility recipes/s2m2_pol.toml --stage A
 

@@ -30,10 +30,10 @@ def run(
 
         engine run recipes/s2m2_pol.toml --resume
     """
-    from engine.errors import InputError
+    from engine.errors import InputError, InterruptedRunError
     from engine.reporting.event_log import EventLog
     from engine.runs import directory
-    from engine.runs.execute import execute
+    from engine.runs.execute import execute, preflight
 
     asked = read_recipe(recipe, overrides)
     if not asked.stages:
@@ -51,9 +51,13 @@ def run(
         asked = kept
     session = open_session(asked, out)
     session.plugins.register_object(EventLog(), "event log")
+    preflight(session)
     if not resume:
         folder = session.agree(directory.create(runs, asked.name) if session.leads else None)
     with directory.alone(folder) if session.leads else nullcontext():
-        rows = execute(session, folder, resume)
+        try:
+            rows = execute(session, folder, resume)
+        except InterruptedRunError as stopped:
+            raise InterruptedRunError(f"{stopped}; go on with: engine run {folder} --resume") from stopped
     if json and session.leads:
         print_json({"run": str(folder), "rows": rows})

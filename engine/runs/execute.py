@@ -54,9 +54,6 @@ def execute(session: Session, folder: Path, resumed: bool) -> list[dict[str, Any
         with stop_on_signal() as stop:
             stages = [(stage.name, stage.title, stage.steps) for stage in recipe.stages]
             session.emit(events.RunStarted(recipe.name, folder, stages, resumed, str(session.device)))
-            check_patterns(session)
-            check_files(session)
-            session.check_scenes()
             for index, stage in enumerate(recipe.stages):
                 _stage(session, folder, index, stage, stop, rows)
         status, message = "done", ""
@@ -79,6 +76,13 @@ def execute(session: Session, folder: Path, resumed: bool) -> list[dict[str, Any
     if failures:
         raise failures[0]
     return rows
+
+
+def preflight(session: Session) -> None:
+    """All that can be told before a run directory exists: patterns, weights files, scenes; raises what is wrong."""
+    check_patterns(session)
+    check_files(session)
+    session.check_scenes()
 
 
 def check_patterns(session: Session) -> None:

@@ -127,7 +127,9 @@ class StageRun:
         )
         if what == "stop":
             self._write(RECORD, {"status": "refused"})
-            raise GateRefusedError(f"gate '{gate.check}' at the {gate.at} of stage {self.stage.name}: {verdict.reason}")
+            where = f"gate '{gate.check}' at the {gate.at} of stage {self.stage.name}"
+            advice = f"\n  {verdict.advice}" if verdict.advice else ""
+            raise GateRefusedError(f"{where} says {verdict.status}: {verdict.reason}{advice}")
         return what
 
     def _extend(self, parent: Stage, steps: int, number: int) -> System:

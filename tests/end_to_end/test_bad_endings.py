@@ -26,7 +26,7 @@ def test_a_gate_that_fails_stops_the_run_with_4(engine: Command, toy_recipe: Wri
     done = engine("run", toy_recipe(stage=[{**STAGE_A, "gate": [threshold(max=0.01)]}, STAGE_B]))
     assert done.code == 4
     (line,) = errors(done)
-    assert "gate 'threshold' at the exit of stage A: error 0." in line
+    assert "gate 'threshold' at the exit of stage A says fail: error 0." in line
     assert status(tmp_path) == "refused"
     assert not (only_run(tmp_path) / "stage-B").exists()
     assert not (only_run(tmp_path) / "stage-A" / "weights.safetensors").exists()
@@ -106,6 +106,15 @@ def test_an_injection_that_only_claims_to_start_at_zero_stops_with_1(engine: Com
     done = engine("run", toy_recipe(stage=[STAGE_A, STAGE_B], injection={"first": 0.1}))
     assert done.code == 1
     assert "ToyInjection declares zero_init" in errors(done)[0]
+
+
+def test_what_is_missing_is_told_before_a_run_directory_is_made(
+    engine: Command, toy_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    done = engine("run", toy_recipe(stage=[{**STAGE_A, "init": "gone.safetensors"}]))
+    assert done.code == 1
+    assert "there is no weights file" in done.err
+    assert not (tmp_path / "runs").exists(), "a dead run would be what --resume finds"
 
 
 def test_a_weights_file_that_went_missing_stops_with_1(

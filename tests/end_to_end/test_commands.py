@@ -161,6 +161,7 @@ def test_eval_measures_what_the_run_measured(engine: Command, toy_recipe: WriteR
     assert blank["mean"] != final["mean"]
     file = strictly(engine("eval", path, "--weights", run / "stage-C" / "weights.safetensors", "--json"))
     assert file["mean"] == final["mean"]
+    assert strictly(engine("eval", run, "--json"))["mean"] == final["mean"], "a run means its last stage"
 
 
 def test_weights_may_be_a_stage_or_a_checkpoint(tmp_path: Path) -> None:

@@ -78,6 +78,7 @@ def test_a_stopped_run_resumes_to_bit_identical_weights(
     assert stopped.code == 5, stopped.err
     stage, step = place.split()
     assert f"stopped by SIGTERM at step {step} of stage {stage}" in stopped.err
+    assert f"engine run runs/toy/{only_run(tmp_path).name} --resume" in stopped.err
     assert json.loads((only_run(tmp_path) / "status.json").read_text())["status"] == "interrupted"
     monkeypatch.delenv("STOP_AT")
     done = engine("run", demanding, "--resume")
