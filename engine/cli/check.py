@@ -31,11 +31,15 @@ def check(
     for path in recipes:
         try:
             recipe = read_recipe(path, overrides)
-            check_patterns(open_session(recipe, out))
+            session = open_session(recipe, out)
+            check_patterns(session)
         except InputError as error:
             problems += error.problems
         else:
             stages = " -> ".join(stage.name for stage in recipe.stages) or "no stages, evaluation only"
             out.print(f"{path}: good ({stages})", soft_wrap=True)
+            weights = session.pretrained()
+            if weights is not None and not weights.is_file():
+                out.print(f"  its weights are not there yet: {weights}", soft_wrap=True)
     if problems:
         raise InputError(problems)
