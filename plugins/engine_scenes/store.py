@@ -6,16 +6,12 @@ a process whose torch threads are awake can hang, and spawn runs the user's main
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
-import secrets
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +20,7 @@ import zarr
 from zarr.codecs import BloscCodec
 
 from engine.contracts import Progress
+from engine.data.cache import cache_directory, made_once
 from engine.errors import WorldError
 from engine_scenes.options import SceneOptions
 
@@ -40,13 +37,6 @@ VALID, OCCLUDED, TRANSPARENT = 1, 2, 4
 _CHANNELS = ["left_r", "left_g", "left_b", "left_q", "left_u", "right_r", "right_g", "right_b", "right_q", "right_u"]
 
 
-def cache_directory() -> Path:
-    """$ENGINE_CACHE, else `engine` below $XDG_CACHE_HOME or ~/.cache; in it the folder of this data set."""
-    if named := os.environ.get("ENGINE_CACHE"):
-        return Path(named) / "scenes"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "engine" / "scenes"
-
-
 def world(options: SceneOptions) -> dict[str, Any]:
     """The options that decide what is rendered; noise and crops come later."""
     return options.model_dump(include={"split", "count", "seed", "height", "width", "transparent"})
@@ -56,7 +46,7 @@ def store_path(options: SceneOptions) -> Path:
     """Where the scenes of these options are, or will be."""
     key = json.dumps({"renderer": RENDERER, **world(options)}, sort_keys=True)
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
-    return cache_directory() / f"{options.split}-{options.count}-{digest}.zarr"
+    return cache_directory("scenes") / f"{options.split}-{options.count}-{digest}.zarr"
 
 
 def create(path: Path, options: SceneOptions) -> None:
@@ -113,39 +103,16 @@ def ensure(options: SceneOptions, progress: Progress | None = None) -> Path:
         WorldError: a worker failed, or the cache directory cannot be written.
     """
     path = store_path(options)
-    if path.exists():
-        return path
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(path.with_suffix(".lock")):
-            if not path.exists():
-                _render(path, options, progress)
-    except OSError as error:
-        raise WorldError(f"cannot store rendered scenes in {path.parent}: {error}") from error
+    made_once(path, lambda partial: _render(partial, options, progress))
     return path
 
 
-@contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """Hold a lock that the system takes back when its process dies, however it dies."""
-    with lock.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-
-
 def _render(path: Path, options: SceneOptions, progress: Progress | None) -> None:
-    for left_over in path.parent.glob(f"{path.name}.partial-*"):
-        shutil.rmtree(left_over, ignore_errors=True)
-    partial = path.with_name(f"{path.name}.partial-{secrets.token_hex(4)}")
     what = f"rendering {options.count} {options.split} scenes"
-    try:
-        create(partial, options)
-        for done, _ in enumerate(_numbers_as_written(partial, options.count), 1):
-            if progress is not None:
-                progress(done, options.count, what)
-        partial.rename(path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    create(path, options)
+    for done, _ in enumerate(_numbers_as_written(path, options.count), 1):
+        if progress is not None:
+            progress(done, options.count, what)
 
 
 def _numbers_as_written(partial: Path, count: int) -> Iterator[int]:
