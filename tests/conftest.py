@@ -6,13 +6,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from forked import Forks, Outcome
 from hypothesis import HealthCheck, settings
 from safetensors.torch import load_file
 from toy_world import RECIPE, merged, toml
@@ -24,15 +24,6 @@ torch.set_num_threads(1)
 # Deadlines and slow draws measure the machine, which may be busy, and not the code under test.
 settings.register_profile("engine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("engine")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a command ended: its exit code and what it printed."""
-
-    code: int
-    out: str
-    err: str
 
 
 Command = Callable[..., Outcome]
@@ -91,6 +82,13 @@ def process(tmp_path: Path) -> Command:
         return Outcome(done.returncode, done.stdout, done.stderr)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    """forks.run("run", recipe, folder=...): the command line as a process of its own that starts at once."""
+    with Forks() as made:
+        yield made
 
 
 def only_run(folder: Path, name: str = "toy") -> Path:
