@@ -25,7 +25,7 @@ class Prediction:
     visibility: (B, 1, H, W) in [0, 1], 1 where the pixel is seen by every input.
     features: further named tensors that losses or injections read.
     base, correction, raw: set by `corrected`: the uncorrected prediction, the bounded correction that was added to
-    its value, and the unbounded number behind it (float32, before tanh).
+    its value, and the unbounded number behind it (float32, before tanh), all of the value's shape.
     """
 
     value: Tensor

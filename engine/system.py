@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from engine.contracts import Injection
 from engine.errors import PluginError
@@ -41,7 +41,7 @@ class System(nn.Module):
     def forward(self, batch: Batch, warp: Warp = "pred", inject: bool = True) -> Prediction:
         """The base's prediction, corrected when `inject` is set; `warp` chooses what aligns the auxiliary signal."""
         with torch.set_grad_enabled(self.base_trains and torch.is_grad_enabled()):
-            base = _answer(self.names[0], self.base, batch)
+            base = _answer(self.names[0], self.base, self.target, batch)
         if self.injection is None or not inject:
             return base
         with reading(f'warp = "gt" of {self.names[0]}'):
@@ -49,7 +49,7 @@ class System(nn.Module):
         seen = batch
         if ABLATED in batch:
             seen = fields_of({**batch, **batch[ABLATED]}, batch.source if isinstance(batch, Fields) else Fields.source)
-        return _answer(self.names[1], self.injection, seen, base, alignment)
+        return _answer(self.names[1], self.injection, self.target, seen, base, alignment)
 
     @property
     def corrector(self) -> Injection | None:
@@ -58,9 +58,29 @@ class System(nn.Module):
         return injection
 
 
-def _answer(name: str, module: nn.Module, *inputs: Any) -> Prediction:
+def _answer(name: str, module: nn.Module, target: str, batch: Batch, *more: Any) -> Prediction:
     with reading(name):
-        answer = module(*inputs)
+        answer = module(batch, *more)
     if not isinstance(answer, Prediction):
         raise PluginError(f"{name} answered with a {type(answer).__name__}; expected a Prediction")
+    _check_shapes(name, answer, target, batch)
     return answer
+
+
+def _check_shapes(name: str, answer: Prediction, target: str, batch: Batch) -> None:
+    """PluginError for a tensor of another shape than agreed: broadcasting would hide it, or a loss be blamed."""
+    value = getattr(answer.value, "shape", None)
+    expected = getattr(batch.get(target), "shape", value)  # a batch without the target is one that nothing learns from
+    if value is None or value != expected:
+        source = batch.source if isinstance(batch, Fields) else Fields.source
+        of = f"the shape of '{target}' in {source}, {tuple(expected)}" if expected else "a tensor (B, C, H, W)"
+        raise PluginError(f"{name} answered with a value of {_shape(answer.value)}; expected {of}")
+    pixels = (value[0], 1, *value[2:])
+    for part, shape in (("correction", value), ("raw", value), ("confidence", pixels), ("visibility", pixels)):
+        found = getattr(answer, part)
+        if found is not None and getattr(found, "shape", None) != shape:
+            raise PluginError(f"{name} answered with a {part} of {_shape(found)}; expected shape {tuple(shape)}")
+
+
+def _shape(value: Any) -> str:
+    return f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"type {type(value).__name__}"

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from engine import events
 from engine.contracts import Ablation, Evaluation, Gate, Status, Verdict
+from engine.errors import PluginError
 from engine.prediction import Batch, Prediction
 from engine.reading import reading
 from engine.recipe.schema import GateTable
@@ -53,6 +54,11 @@ def ask(gate: GateTable, measured: Measured) -> Verdict:
     built: Gate = measured.session.plugins.get("gates", gate.check).build(gate.options)
     with reading(f"the gate {gate.check}"):
         verdict = built(measured)
+    if not isinstance(verdict, Verdict) or verdict.status not in get_args(Status):
+        statuses = ", ".join(get_args(Status))
+        raise PluginError(
+            f"the gate {gate.check} gave {verdict!r}; expected a Verdict with one of the statuses {statuses}"
+        )
     if gate.on_fail != "extend" or verdict.status not in UNTRAINABLE or _accepted(gate, verdict):
         return verdict
     return replace(verdict, advice="; ".join(filter(None, [verdict.advice, UNTRAINABLE[verdict.status]])))

@@ -28,7 +28,7 @@ from engine.stages.session import Session, stage_seed
 from engine.system import System
 from engine.training.interrupt import StopRequest
 from engine.training.loop import Task, autocast, draw_warp, train
-from engine.training.losses import WeightedLosses
+from engine.training.losses import NO_GRADIENT, WeightedLosses
 
 WEIGHTS = "weights.safetensors"
 RECORD = "record.json"
@@ -219,6 +219,10 @@ class StageRun:
                 return losses(system(batch, warp=warp, inject=stage.injection), batch)[0]
 
         proof = prove_gradients(system, selection, loss, session.recipe.where("stage", self.index, "trainable"))
+        for name in losses.without_gradient:
+            session.emit(
+                events.Note("warning", f"loss '{name}' has no gradient in stage {stage.name}: {NO_GRADIENT}", {})
+            )
         count = {name: parameter.numel() for name, parameter in system.named_parameters()}
         session.emit(
             events.StageFrozen(

@@ -12,22 +12,35 @@ from engine.errors import PluginError
 from engine.prediction import Batch, Prediction
 from engine.reading import reading
 
+NO_GRADIENT = "it is computed without the prediction, from a detached part of it, or from what this stage freezes"
+
 
 class WeightedLosses:
-    """Losses by name with their weights; every term is reported as it enters the sum."""
+    """Losses by name with their weights; every term is reported as it enters the sum.
+
+    without_gradient: the losses whose last term was a constant to the optimiser.
+    """
 
     def __init__(self, losses: Sequence[tuple[str, float, Loss]]) -> None:
         self.losses = losses
         self.names = [name for name, _, _ in losses]
+        self.without_gradient: list[str] = []
 
     def __call__(self, prediction: Prediction, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The sum, and its terms stacked in the order of `names`, detached; PluginError when a loss is no scalar."""
+        """The sum, and its terms stacked in the order of `names`, detached.
+
+        Raises PluginError when a loss is no scalar, or when none has a gradient while gradients are wanted.
+        """
         terms = []
         for name, weight, loss in self.losses:
             with reading(f"the loss {name}"):
                 term = loss(prediction, batch)
-                if term.ndim != 0:
-                    raise PluginError(f"loss '{name}' returned shape {tuple(term.shape)}; a loss is a scalar")
-                terms.append(weight * term)
+            if not isinstance(term, Tensor) or term.ndim != 0:
+                found = f"shape {tuple(term.shape)}" if isinstance(term, Tensor) else f"a {type(term).__name__}"
+                raise PluginError(f"loss '{name}' returned {found}; a loss is a scalar tensor")
+            terms.append(weight * term)
+        self.without_gradient = [name for name, term in zip(self.names, terms, strict=True) if not term.requires_grad]
+        if torch.is_grad_enabled() and self.without_gradient == self.names:
+            raise PluginError(f"loss '{', '.join(self.names)}' has no gradient: {NO_GRADIENT}")
         stacked = torch.stack(terms)
         return stacked.sum(), stacked.detach()

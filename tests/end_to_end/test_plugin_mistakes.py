@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import Command, WriteRecipe
+from conftest import Command, WriteRecipe, events_of, only_run
 from test_bad_endings import errors
 from toy_world import STAGE_A, STAGE_B, toml
 
 MISTAKES = """
+from dataclasses import replace
+
+from engine.contracts import Verdict
 from toy_plugin import BaseOptions, DataOptions, Options, ToyBase, ToyData, ToyInjection, BoundOptions, ToyMetric
 
 from engine.hookspecs import hookimpl
@@ -50,20 +53,20 @@ class WrongData(ToyData):
         return sample
 
 
-def wrong(parent, error):
+def wrong(parent, change):
     class Wrong(parent):
         def forward(self, *inputs):
-            if error:
-                raise error
-            return super().forward(*inputs).value
+            return change(super().forward(*inputs))
 
     return Wrong
 
 
-def loss(options):
-    def called(prediction, batch):
-        return batch["targt"].mean()
-    return called
+def fail(error):
+    raise error
+
+
+def loss(called):
+    return lambda options: called
 
 
 def metric(options):
@@ -79,18 +82,31 @@ def engine_datasets(register):
 
 @hookimpl
 def engine_models(register):
-    register("raises", BaseOptions, wrong(ToyBase, IndexError("out of range")), target="target")
-    register("tensor", BaseOptions, wrong(ToyBase, None), target="target")
+    def add(name, change):
+        register(name, BaseOptions, wrong(ToyBase, change), target="target")
+
+    add("raises", lambda made: fail(IndexError("out of range")))
+    add("tensor", lambda made: made.value)
+    add("flat", lambda made: replace(made, value=made.value[:, 0]))
+    add("many", lambda made: replace(made, value=made.value.expand(-1, 3, -1, -1)))
+    add("empty", lambda made: replace(made, value=None))
+    add("sure", lambda made: replace(made, confidence=made.value[:, 0]))
 
 
 @hookimpl
 def engine_injections(register):
-    register("raises", BoundOptions, wrong(ToyInjection, KeyError("own")))
+    register("raises", BoundOptions, wrong(ToyInjection, lambda made: fail(KeyError("own"))))
+    register("wide", BoundOptions, wrong(ToyInjection, lambda made: made.base.corrected(made.raw[..., :1], made.raw)))
+    register("one", BoundOptions, wrong(ToyInjection, lambda made: made.base.corrected(0 * made.raw.mean(), made.raw)))
+    register("short", BoundOptions, wrong(ToyInjection, lambda made: replace(made, value=made.value[..., 1:])))
 
 
 @hookimpl
 def engine_losses(register):
-    register("misreads", Options, loss)
+    register("misreads", Options, loss(lambda prediction, batch: batch["targt"].mean()))
+    register("number", Options, loss(lambda prediction, batch: prediction.value.mean().item()))
+    register("map", Options, loss(lambda prediction, batch: prediction.value - batch["target"]))
+    register("detached", Options, loss(lambda prediction, batch: prediction.value.detach().square().mean()))
 
 
 @hookimpl
@@ -98,15 +114,11 @@ def engine_metrics(register):
     register("odd", Options, metric, produces=lambda options: ["odd"])
 
 
-def gate(options):
-    def called(context):
-        raise RuntimeError("no verdict")
-    return called
-
-
 @hookimpl
 def engine_gates(register):
-    register("raises", Options, gate)
+    register("raises", Options, loss(lambda context: fail(RuntimeError("no verdict"))))
+    register("silent", Options, loss(lambda context: None))
+    register("unsure", Options, loss(lambda context: Verdict("maybe", "who knows")))
 """
 
 
@@ -160,6 +172,33 @@ PARTS = [
         " valid, id, scene. Did you mean 'target'?",
     ),
     (
+        {"model": {"plugin": "flat"}},
+        1,
+        "the model flat answered with a value of shape (8, 8, 8); expected the shape of 'target' in data.val (toy),"
+        " (8, 1, 8, 8)",
+    ),
+    ({"model": {"plugin": "many"}}, 1, "the model many answered with a value of shape (8, 3, 8, 8); expected"),
+    ({"model": {"plugin": "empty"}}, 1, "the model empty answered with a value of type NoneType; expected"),
+    (
+        {"model": {"plugin": "sure"}},
+        1,
+        "the model sure answered with a confidence of shape (8, 8, 8); expected shape (8, 1, 8, 8)",
+    ),
+    (
+        {"injection": {"plugin": "wide"}},
+        1,
+        "the injection wide answered with a correction of shape (4, 1, 8, 1); expected shape (4, 1, 8, 8)",
+    ),
+    (
+        {"injection": {"plugin": "one"}},
+        1,
+        "the injection one answered with a correction of shape (); expected shape (4, 1, 8, 8)",
+    ),
+    ({"injection": {"plugin": "short"}}, 1, "the injection short answered with a value of shape (4, 1, 8, 7)"),
+    ({"train": {"losses": [{"name": "number"}]}}, 1, "loss 'number' returned a float; a loss is a scalar tensor"),
+    ({"train": {"losses": [{"name": "map"}]}}, 1, "loss 'map' returned shape (4, 1, 8, 8); a loss is a scalar tensor"),
+    ({"train": {"losses": [{"name": "detached"}]}}, 1, "loss 'detached' has no gradient: it is computed without"),
+    (
         {"evaluate": {"metrics": [{"name": "odd"}], "key": ["odd"], "best": "odd"}},
         1,
         "the metric odd_metric failed: TypeError: cannot unpack",
@@ -176,10 +215,27 @@ def test_a_part_that_fails_is_named(
     assert done.code == code
 
 
-def test_a_gate_that_fails_is_named(engine: Command, mistaken: WriteRecipe) -> None:
-    done = engine("run", mistaken(stage=[{**STAGE_A, "gate": [{"check": "raises"}]}]))
+GATES = [
+    ("raises", "the gate raises failed: RuntimeError: no verdict"),
+    ("silent", "the gate silent gave None; expected a Verdict with one of the statuses pass, warn, fail,"),
+    ("unsure", "the gate unsure gave Verdict(status='maybe', reason='who knows'"),
+]
+
+
+@pytest.mark.parametrize(("check", "words"), GATES)
+def test_a_gate_that_fails_is_named(engine: Command, mistaken: WriteRecipe, check: str, words: str) -> None:
+    done = engine("run", mistaken(stage=[{**STAGE_A, "gate": [{"check": check}]}]))
+    assert any(words in line for line in errors(done)), done.err
     assert done.code == 1
-    assert "the gate raises failed: RuntimeError: no verdict" in done.err
+
+
+def test_a_loss_without_gradient_beside_others_is_warned_of(
+    engine: Command, mistaken: WriteRecipe, tmp_path: Path
+) -> None:
+    losses = [{"name": "square"}, {"name": "detached"}]
+    assert engine("run", mistaken(stage=[STAGE_A], train={"losses": losses})).code == 0
+    (note,) = [event for event in events_of(only_run(tmp_path), "note") if event["level"] == "warning"]
+    assert note["text"].startswith("loss 'detached' has no gradient in stage A: it is computed without the prediction")
 
 
 def test_a_crop_that_the_network_cannot_train_on_stops_with_2(engine: Command, tmp_path: Path) -> None:

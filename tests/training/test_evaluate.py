@@ -70,7 +70,8 @@ def test_a_loss_that_is_no_scalar_is_refused_by_name() -> None:
 
 
 def test_losses_are_weighted_and_reported_as_they_enter_the_sum() -> None:
-    losses = WeightedLosses([("a", 2.0, lambda *_: torch.tensor(3.0)), ("b", 0.5, lambda *_: torch.tensor(4.0))])
+    three, four = torch.tensor(3.0, requires_grad=True), torch.tensor(4.0, requires_grad=True)
+    losses = WeightedLosses([("a", 2.0, lambda *_: three), ("b", 0.5, lambda *_: four)])
     total, terms = losses(Prediction(torch.zeros(1)), {})
     assert total == 8.0
     assert dict(zip(losses.names, terms.tolist(), strict=True)) == {"a": 6.0, "b": 2.0}
