@@ -1,4 +1,4 @@
-"""The four ways a command can end badly; each carries its exit code, and the command line alone prints it."""
+"""The ways a command can end badly; each carries its exit code, and the command line alone prints it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,28 @@ class WorldError(EngineError):
     """The world is not as needed: a missing file, a full disk, a locked directory."""
 
     exit_code = 1
+
+
+class DamagedDataError(WorldError):
+    """A stored sample that cannot be read as it was written, which a data set raises in `sample`.
+
+    array: what is damaged, as the data set calls it. sample: its name. reason: the file, what is wrong with it, and how
+    to get it back. Where the recipe says `damaged = "skip"`, the run goes on without the sample.
+    """
+
+    def __init__(self, array: str, sample: str, reason: str) -> None:
+        super().__init__(array, sample, reason)  # all three, so that it travels from a worker
+        self.array, self.sample, self.reason = array, sample, reason
+        self.source = "the data set"
+
+    def without_trace(self) -> DamagedDataError:
+        """The same without the frames that it passed through, which a list of errors would keep alive."""
+        same = DamagedDataError(self.array, self.sample, self.reason)
+        same.source = self.source
+        return same
+
+    def __str__(self) -> str:
+        return f"{self.source}: array '{self.array}' of sample {self.sample} is damaged: {self.reason}"
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ SINGULAR: Mapping[Kind, str] = {
 RESERVED: Mapping[Kind, frozenset[str]] = {
     "models": frozenset({"plugin", "weights"}),
     "injections": frozenset({"plugin"}),
-    "datasets": frozenset({"plugin"}),
+    "datasets": frozenset({"plugin", "damaged"}),
     "losses": frozenset({"name", "weight"}),
     "metrics": frozenset({"name"}),
     "gates": frozenset({"check", "at", "on_fail", "accept", "extend"}),

@@ -49,6 +49,7 @@ def evaluate(
     session = open_session(asked, out)
     system = session.system(weights_file(weights or (recipe if is_run(recipe) else None)))
     evaluation = session.evaluate(system, warp=warp, ablation=ablation)
+    session.damaged.count()
     if json:
         print_json(vars(evaluation))
     else:

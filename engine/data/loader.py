@@ -14,7 +14,8 @@ from torch.utils.data import DataLoader, default_collate, get_worker_info
 
 from engine.contracts import Dataset, Sample
 from engine.data.source import Source
-from engine.errors import EngineError, InputError, Problem
+from engine.data.workers import fetched, in_worker
+from engine.errors import DamagedDataError, EngineError, InputError, Problem
 from engine.plugins import guarded
 from engine.prediction import Batch
 from engine.reading import ABLATED, Fields, MissingFieldError, fields_of, reading
@@ -75,14 +76,15 @@ class Steps:
 class Failed:
     """An error of a worker on its way to the parent: torch would bury an exception in the text of its traceback."""
 
-    kind: type[EngineError]
-    message: str
-    problems: Sequence[Problem] = ()
-    advice: str = ""
+    error: EngineError
 
-    def error(self) -> EngineError:
-        """The error as the worker met it."""
-        return InputError(self.problems, self.advice) if issubclass(self.kind, InputError) else self.kind(self.message)
+
+@dataclass(frozen=True)
+class Passed:
+    """What is left, a sample or a batch, where damaged samples were passed over; None where nothing is."""
+
+    left: Sample | Batch | None
+    damaged: Sequence[DamagedDataError]
 
 
 def caught(work: Callable[[], Any]) -> Any:
@@ -92,11 +94,18 @@ def caught(work: Callable[[], Any]) -> Any:
     except EngineError as error:
         if get_worker_info() is None:
             raise
-        if isinstance(error, InputError):
-            return Failed(InputError, str(error), error.problems, error.advice)
-        # A plugin may have derived its own, which might not travel.
-        kind = next(each for each in type(error).__mro__ if each.__module__ == EngineError.__module__)
-        return Failed(kind, str(error))
+        return Failed(_portable(error))
+
+
+def _portable(error: EngineError) -> EngineError:
+    """The same error in a class of the engine's: a plugin may have derived its own, which might not travel."""
+    if isinstance(error, InputError):
+        return InputError(error.problems, error.advice)
+    if isinstance(error, DamagedDataError):
+        return error.without_trace()
+    kind = next(each for each in type(error).__mro__ if each.__module__ == EngineError.__module__)
+    same: EngineError = kind(str(error))
+    return same
 
 
 def as_source(dataset: Dataset) -> Source:
@@ -113,9 +122,22 @@ class Augmented(torch.utils.data.Dataset[Sample]):
         self.stage = stage
 
     def __getitem__(self, draw: Draw) -> Sample:
-        epoch, index = draw
-        made: Sample = caught(lambda: self.dataset.sample(index, generator(self.seed, self.stage, 1, epoch, index)))
+        made: Sample = caught(lambda: self._sample(*draw))
         return made
+
+    def _sample(self, epoch: int, index: int) -> Sample | Passed:
+        """The sample of a draw; in place of a damaged one the next by index that reads, augmented as the draw says."""
+        damaged: list[DamagedDataError] = []
+        while True:
+            place = (index + len(damaged)) % len(self.dataset) if damaged else index
+            try:
+                sample = self.dataset.sample(place, generator(self.seed, self.stage, 1, epoch, index))
+            except DamagedDataError as error:
+                damaged.append(self.dataset.passed(error))
+                if len(damaged) == len(self.dataset):
+                    raise self.dataset.unreadable(error) from error
+            else:
+                return Passed(sample, damaged) if damaged else sample
 
 
 class Fixed(torch.utils.data.Dataset[Sample]):
@@ -137,8 +159,11 @@ class Fixed(torch.utils.data.Dataset[Sample]):
         made: Sample = caught(lambda: self._sample(index))
         return made
 
-    def _sample(self, index: int) -> Sample:
-        sample = self.dataset.sample(index, None)
+    def _sample(self, index: int) -> Sample | Passed:
+        try:
+            sample = self.dataset.sample(index, None)
+        except DamagedDataError as error:
+            return Passed(None, [self.dataset.passed(error)])
         if self.ablation == "none":
             return sample
         with reading(f"the ablation {self.ablation}"):
@@ -157,17 +182,31 @@ class Fixed(torch.utils.data.Dataset[Sample]):
         count = len(self.dataset)
         for place in ((index + count // 2 + further) % count for further in range(count)):
             if place != index:
-                other = self.dataset.sample(place, None)
+                try:
+                    other = self.dataset.sample(place, None)
+                except DamagedDataError as error:
+                    self.dataset.passed(error)
+                    continue
                 if "scene" not in sample or other.get("scene") != sample["scene"]:
                     return other
         raise InputError("the ablation shuffle needs validation samples of at least two scenes")
 
 
-def _collated(samples: list[Sample | Failed]) -> Batch | Failed:
-    made: Batch | Failed = next((each for each in samples if isinstance(each, Failed)), None) or caught(
-        lambda: collate(samples)  # type: ignore[arg-type]  # none has failed
-    )
-    return made
+def _collated(samples: list[Sample | Failed | Passed]) -> Batch | Failed | Passed:
+    damaged: list[DamagedDataError] = []
+    left: list[Sample] = []
+    for each in samples:
+        if isinstance(each, Failed):
+            return each
+        if isinstance(each, Passed):
+            damaged += each.damaged
+        sample = each.left if isinstance(each, Passed) else each
+        if sample is not None:
+            left.append(sample)
+    batch: Batch | Failed | None = caught(lambda: collate(left)) if left else None
+    if batch is None or (damaged and not isinstance(batch, Failed)):
+        return Passed(batch, damaged)
+    return batch
 
 
 def collate(samples: list[Sample]) -> Batch:
@@ -196,27 +235,41 @@ def training_batches(
 
 
 def evaluation_batches(dataset: Fixed, batch_size: int, *, workers: int, pin: bool) -> Iterator[Batch]:
-    """The whole data set once, in order."""
+    """The whole data set once, in order; damaged samples are left out where the recipe says so.
+
+    WorldError where none can be read.
+    """
     indices = [list(range(at, min(at + batch_size, len(dataset)))) for at in range(0, len(dataset), batch_size)]
-    return _batches(dataset, indices, workers, pin)
+    nothing = True
+    for batch in _batches(dataset, indices, workers, pin):
+        nothing = False
+        yield batch
+    if nothing and len(dataset):
+        raise dataset.dataset.unreadable()
 
 
 def _batches(dataset: Augmented | Fixed, batch_sampler: Any, workers: int, pin: bool) -> Iterator[Batch]:
-    loader: DataLoader[Batch | Failed] = DataLoader(
+    loader: DataLoader[Batch | Failed | Passed] = DataLoader(
         dataset,
         batch_sampler=batch_sampler,
         num_workers=workers,
         collate_fn=_collated,
+        worker_init_fn=in_worker,
         pin_memory=pin,
         # Forked workers share the data set as it is; spawned ones could not import the plugin files of a recipe.
         multiprocessing_context="fork" if workers else None,
         # Else every new iterator draws from the global generator, and dropout after a resume would differ.
         generator=torch.Generator(),
     )
-    for batch in loader:
-        if isinstance(batch, Failed):
-            raise batch.error()
-        yield fields_of(batch, str(dataset.dataset))
+    source = dataset.dataset
+    for made in fetched(loader, str(source)) if workers else loader:
+        if isinstance(made, Failed):
+            raise made.error
+        if isinstance(made, Passed):
+            source.tell(made.damaged)
+        batch = made.left if isinstance(made, Passed) else made
+        if batch is not None:
+            yield fields_of(batch, str(source))
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:

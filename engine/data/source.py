@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 
 from engine.contracts import Dataset, Progress, Sample
-from engine.errors import PluginError, WorldError
+from engine.errors import DamagedDataError, PluginError, WorldError
 from engine.plugins import guarded
 from engine.reading import fields_of
 
@@ -16,12 +16,21 @@ from engine.reading import fields_of
 class Source:
     """A data set under the name by which messages call it.
 
+    skips: whether the recipe goes on without damaged samples; `tell` then hears of each of them, as often as it is met.
     PluginError for what the data set raises, WorldError where that is an OSError.
     """
 
-    def __init__(self, dataset: Dataset, name: str) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        name: str,
+        skips: bool = False,
+        tell: Callable[[Sequence[DamagedDataError]], None] = lambda damaged: None,
+    ) -> None:
         self.dataset = dataset
         self.name = name
+        self.skips = skips
+        self.tell = tell
 
     def __str__(self) -> str:
         return self.name
@@ -32,6 +41,9 @@ class Source:
         with guarded(what):
             try:
                 yield
+            except DamagedDataError as error:
+                error.source = self.name
+                raise
             except OSError as error:
                 raise WorldError(f"{what}: {error}") from error
 
@@ -46,6 +58,17 @@ class Source:
             if not isinstance(sample, dict):
                 raise PluginError(f"{self.name} gave a {type(sample).__name__} for sample {index}; expected a dict")
             return fields_of(sample, self.name)
+
+    def passed(self, error: DamagedDataError) -> DamagedDataError:
+        """The error to tell of where the sample may be passed over; raised where it may not."""
+        if not self.skips:
+            raise error
+        return error.without_trace()
+
+    def unreadable(self, error: DamagedDataError | None = None) -> WorldError:
+        """Nothing is left to read."""
+        last = f"; the last of them: {error}" if error else ""
+        return WorldError(f"{self.name}: all of its {len(self)} samples are damaged{last}")
 
     def prepare(self, progress: Progress) -> None:
         """Let the data set make what it reads, where it has anything to make."""

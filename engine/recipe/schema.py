@@ -99,9 +99,14 @@ class InjectionTable(PluginTable):
 
 
 class DataTable(PluginTable):
-    """[data.train] or [data.val]: one data set."""
+    """[data.train] or [data.val]: one data set.
+
+    damaged: what follows a sample that cannot be read as it was stored. stop, or skip it: training takes the next one
+    in its place, evaluation leaves it out, and each is named.
+    """
 
     plugin: Text
+    damaged: Literal["stop", "skip"] = "stop"
 
 
 class Data(Table):

@@ -290,6 +290,7 @@ class StageRun:
             partial.replace(path)
             self._write(RECORD, {"status": "done", "frozen_digest": digest, "seconds": seconds})
         self.session.accelerator.wait_for_everyone()
+        self.session.damaged.count()
         self.session.emit(events.StageFinished(self.stage.name, seconds, path, digest))
         return path
 

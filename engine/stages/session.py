@@ -21,6 +21,7 @@ from engine.plain import finite
 from engine.plugins import Plugins
 from engine.prediction import Batch, Prediction
 from engine.recipe.schema import Recipe
+from engine.stages.damaged import DamagedSamples
 from engine.system import System, Warp
 from engine.training.evaluate import evaluate, predictions
 
@@ -43,6 +44,11 @@ class Session:
         from accelerate import Accelerator
 
         return Accelerator()
+
+    @cached_property
+    def damaged(self) -> DamagedSamples:
+        """The samples passed over, where the recipe says to go on without damaged ones."""
+        return DamagedSamples(self.emit)
 
     @property
     def leads(self) -> bool:
@@ -91,7 +97,7 @@ class Session:
     def _source(self, split: Literal["train", "val"]) -> Source:
         section = self.recipe.data[split]
         built = self.plugins.get("datasets", section.plugin).build(section.options)
-        return Source(built, f"data.{split} ({section.plugin})")
+        return Source(built, f"data.{split} ({section.plugin})", section.damaged == "skip", self.damaged.tell)
 
     def check_scenes(self) -> None:
         """InputError where training and validation share scenes, as far as both data sets tell them unread."""
