@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -40,3 +41,24 @@ class Prediction:
     def corrected(self, correction: Tensor, raw: Tensor) -> Prediction:
         """This prediction with `correction` (B, C, H, W) added to its value."""
         return replace(self, value=self.value + correction, base=self, correction=correction, raw=raw)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors of a base's own answer by name, such as "value", "intermediates.0" and "features.left"."""
+        named: dict[str, Tensor | None] = {name: getattr(self, name) for name in ("value", "confidence", "visibility")}
+        named |= {f"intermediates.{number}": tensor for number, tensor in enumerate(self.intermediates)}
+        named |= {f"features.{name}": tensor for name, tensor in self.features.items()}
+        return {name: tensor for name, tensor in named.items() if tensor is not None}
+
+    @classmethod
+    def of_tensors(cls, tensors: Mapping[str, Tensor]) -> Prediction:
+        """The prediction whose `tensors()` these are, in the same order."""
+        parts: dict[str, Any] = {"intermediates": [], "features": {}}
+        for name, tensor in tensors.items():
+            group, _, within = name.partition(".")
+            if group == "intermediates":
+                parts[group].append(tensor)
+            elif group == "features":
+                parts[group][within] = tensor
+            else:
+                parts[name] = tensor
+        return cls(**parts)

@@ -13,6 +13,9 @@ from engine.plugins import guarded
 ABLATED = "engine.ablated"
 """The batch field under which an ablation puts what the injection sees in place of its signal."""
 
+FROZEN = "engine.frozen"
+"""The batch field that holds the tensors of a frozen base's answer, by name; the base is then not asked."""
+
 
 class MissingFieldError(EngineError, KeyError):
     """A field was read that is not there; a KeyError too, for code that tries a field and goes on without it."""
@@ -21,7 +24,8 @@ class MissingFieldError(EngineError, KeyError):
 
     def __init__(self, field: str, source: str, fields: Mapping[str, Any]) -> None:
         super().__init__(field)
-        self.field, self.source, self.fields = field, source, [str(name) for name in fields if name != ABLATED]
+        self.field, self.source = field, source
+        self.fields = [str(name) for name in fields if name not in (ABLATED, FROZEN)]
 
     def explained(self, reader: str) -> InputError:
         """The same in the user's words."""

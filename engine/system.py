@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from engine.contracts import Injection
 from engine.errors import PluginError
 from engine.prediction import Batch, Prediction
-from engine.reading import ABLATED, Fields, fields_of, reading
+from engine.reading import ABLATED, FROZEN, Fields, fields_of, reading
 
 Warp = Literal["gt", "pred"]
 
@@ -39,9 +39,13 @@ class System(nn.Module):
         self.base_trains = True
 
     def forward(self, batch: Batch, warp: Warp = "pred", inject: bool = True) -> Prediction:
-        """The base's prediction, corrected when `inject` is set; `warp` chooses what aligns the auxiliary signal."""
+        """The base's prediction, corrected when `inject` is set; `warp` chooses what aligns the auxiliary signal.
+
+        A batch that brings what the base answers to it (`FROZEN`) leaves the base unasked.
+        """
         with torch.set_grad_enabled(self.base_trains and torch.is_grad_enabled()):
-            base = _answer(self.names[0], self.base, self.target, batch)
+            kept = batch.get(FROZEN)
+            base = Prediction.of_tensors(kept) if kept else _answer(self.names[0], self.base, self.target, batch)
         if self.injection is None or not inject:
             return base
         with reading(f'warp = "gt" of {self.names[0]}'):

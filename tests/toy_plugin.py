@@ -36,6 +36,7 @@ class DataOptions(Options):
     offset: float = 0.6
     split: str = "train"
     spoil: int | None = None
+    noise: bool = True
 
 
 class ToyBase(nn.Module):
@@ -92,7 +93,7 @@ class ToyData:
         image = fixed.normal(size=shape).astype(np.float32)
         signal = (fixed.random((1, 1, 1)) > 0.5) * np.ones(shape, np.float32)
         target = 0.5 * image + self.options.offset * (2 * signal - 1)
-        if rng is not None:
+        if rng is not None and self.options.noise:
             image = image + 0.01 * rng.normal(size=shape).astype(np.float32)
         if self.options.spoil == index and rng is not None:
             image = image * np.float32("nan")

@@ -168,12 +168,16 @@ class Nonfinite(Table):
 
 
 class Train(Table):
-    """[train]: how stages train; every stage may override each key. 0 turns off what may be None."""
+    """[train]: how stages train; every stage may override each key. 0 turns off what may be None.
+
+    cache: "on" computes what the frozen base answers to each training sample once and keeps it on the disk.
+    """
 
     batch_size: Count = 4
     accumulate: Count = 1
     workers: Annotated[int, Field(ge=0)] = 0
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    cache: Literal["off", "on"] = "off"
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     losses: list[LossTable] = []
