@@ -69,7 +69,8 @@ def _about(stage: Stage, selection: Selection, system: System) -> list[str]:
     lines = [
         f"[bold]stage {stage.name}[/bold]{title}: {stage.steps} steps of {samples} samples, {train.precision}, "
         f"from {stage.init or 'the starting weights'}, {aligned}",
-        f"  {train.optimizer.name} {rates}, {train.schedule.name} schedule; {losses}",
+        f"  {train.optimizer.name} {rates}, {train.schedule.name} schedule; {losses}"
+        + (", the frozen base's outputs cached" if train.cache == "on" else ""),
     ]
     for gate in stage.gates:
         accepted = f", accepts {' '.join(gate.accept)}" if gate.accept else ""

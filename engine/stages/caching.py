@@ -34,19 +34,26 @@ def check_cache(session: Session, stage: Stage, index: int, system: System, sele
     """What is wrong with `cache = "on"` in a stage that trains `selection`."""
     if stage.train.cache == "off":
         return []
-    trains = (
-        selection.parameters | selection.modules
-    )  # a module in training mode answers otherwise, even if it learns nothing
+    # A module in training mode answers differently too, even where it learns nothing.
+    trains = selection.parameters | selection.modules
     trains |= {name for name, _ in system.named_buffers()} - selection.frozen_buffers
-    what = ""
-    if not stage.injection:
-        what = f"'cache' is on in stage {stage.name}, which runs without the injection: only the base trains"
-    elif base := sorted(name for name in trains if (name + ".").startswith("base.")):
-        what = (
-            f"'cache' is on in stage {stage.name}, which trains {base[0]}: what the base answers changes with each step"
-        )
-    expected = f'"off" in stage {stage.name}, or a stage that freezes all of base.**'
-    return [Problem(session.recipe.where("stage", index, "train", "cache"), what, expected)] if what else []
+    base = sorted(name for name in trains if (name + ".").startswith("base."))
+    why = f"which trains {base[-1]}" if base else "" if stage.injection else "which runs without the injection"
+    if not why:
+        return []
+    what = f"the frozen base's outputs are to be cached in stage {stage.name}, {why}"
+    expected = 'cache = "off" there, or the injection on and all of base.** frozen'
+    return [Problem(session.recipe.where("stage", index, "train", "cache"), what, expected)]
+
+
+def check_samples(session: Session) -> None:
+    """InputError where a stage caches and the first sample of data.train draws random numbers.
+
+    It is asked before the run, since a stage may begin days later; the other samples are held to it as they are read.
+    """
+    for index, stage in enumerate(session.recipe.stages):
+        if stage.train.cache == "on":
+            first_digest(as_source(session.dataset("train")), session.recipe.where("stage", index, "train", "cache"))
 
 
 def training_samples(session: Session, stage: Stage, index: int, system: System) -> Dataset:
