@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from toy_world import RECIPE, merged, toml
 
 from engine.cli.main import main
+from engine.runs import verify
 
 torch.set_num_threads(1)
 
@@ -89,6 +90,17 @@ def forks() -> Iterator[Forks]:
     """forks.run("run", recipe, folder=...): the command line as a process of its own that starts at once."""
     with Forks() as made:
         yield made
+
+
+@pytest.fixture
+def quick_processes(forks: Forks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`engine verify-resume` forks its processes, which spares each the seconds that an interpreter takes to start."""
+
+    def process(arguments: Sequence[str], variables: Mapping[str, str]) -> tuple[int, str]:
+        done = forks.run(*arguments, folder=Path.cwd(), **variables)
+        return done.code, done.err
+
+    monkeypatch.setattr(verify, "process", process)
 
 
 def only_run(folder: Path, name: str = "toy") -> Path:

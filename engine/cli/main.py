@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from engine import __version__
-from engine.cli import check, evaluation, feasibility, plan, plugins, run
+from engine.cli import check, evaluation, feasibility, plan, plugins, run, verify
 from engine.errors import EngineError, InputError, WorldError
 
 EPILOG = (
@@ -28,6 +28,7 @@ app.command("run")(run.run)
 app.command("plan")(plan.plan)
 app.command("check")(check.check)
 app.command("check-feasibility")(feasibility.check_feasibility)
+app.command("verify-resume")(verify.verify_resume)
 app.command("eval")(evaluation.evaluate)
 app.command("plugins")(plugins.plugins)
 

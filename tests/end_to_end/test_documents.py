@@ -47,6 +47,7 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.usefixtures("quick_processes")
 def test_every_command_of_the_readme_runs(engine: Command, project: Path) -> None:
     found = commands("README.md")
     run = engine("run", "recipes/s2m2_pol.toml", *shrunk())

@@ -1,0 +1,80 @@
+"""The plugin file that `engine verify-resume` adds to a recipe: it interrupts the run and shortens its validation data.
+
+It is an ordinary plugin of an ordinary `engine run`, so what is proved holds for the command that people type.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Sized
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from engine import events, plugins
+from engine.hookspecs import Register, hookimpl
+from engine.recipe.options import parse_options
+
+INTERRUPT = "ENGINE_INTERRUPT"
+"""The variable that says where: "STAGE STEP SIGNAL", such as "B 3 SIGTERM"."""
+
+FIRST_SAMPLES = "first_samples"
+
+PATIENCE = 60.0
+"""Seconds that a kill waits for the checkpoint before it; a disk that needs longer loses a few more steps, no more."""
+
+_saved: list[Path] = []
+
+
+class FirstSamplesOptions(BaseModel):
+    """The first `count` samples of data set `of` with its `settings`; `files` are the recipe's plugin files."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    of: str
+    settings: dict[str, Any]
+    count: int
+    files: list[str]
+
+
+class FirstSamples:
+    """A data set cut short; everything else it is asked comes from the data set itself."""
+
+    def __init__(self, options: FirstSamplesOptions) -> None:
+        found = plugins.load([Path(file) for file in options.files]).get("datasets", options.of)
+        self._whole: Sized = found.build(parse_options(found.options, options.settings))
+        self._count = options.count
+
+    def __len__(self) -> int:
+        return min(self._count, len(self._whole))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._whole, name)
+
+
+@hookimpl
+def engine_datasets(register: Register) -> None:
+    """Bring the shortened data set."""
+    register(FIRST_SAMPLES, FirstSamplesOptions, FirstSamples)
+
+
+@hookimpl
+def engine_checkpoint_saved(event: events.CheckpointSaved) -> None:
+    """Remember the checkpoint that a kill must not come before."""
+    _saved.append(event.path)
+
+
+@hookimpl
+def engine_step(event: events.Step) -> None:
+    """Send the signal where the variable says."""
+    stage, _, rest = os.environ.get(INTERRUPT, "").partition(" ")
+    if f"{event.stage} {event.step}" != f"{stage} {rest.partition(' ')[0]}":
+        return
+    number = signal.Signals[rest.partition(" ")[2]]
+    deadline = time.monotonic() + PATIENCE
+    while number == signal.SIGKILL and _saved and not _saved[-1].is_dir() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(os.getpid(), number)
