@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import pickle
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from engine.checkpoints.weights import write_weights
 from engine.errors import WorldError
+from engine.files import file_digest, read_json, sync, write_whole
 
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
@@ -82,12 +82,16 @@ class CheckpointStore:
         finally:
             self._writer.shutdown()
 
-    def latest(self) -> Checkpoint | None:
-        """The newest checkpoint whose files match their digests; damaged ones are passed over."""
+    def latest(self, tell: Callable[[str], None]) -> Checkpoint | None:
+        """The newest checkpoint whose files match their digests; damaged ones are passed over and told of."""
+        for aside in self.folder.glob(".step-*.old"):  # a process died while it replaced this one
+            target = self.folder / aside.name.removeprefix(".").removesuffix(".old")
+            shutil.rmtree(aside) if target.exists() else aside.rename(target)
         for folder in sorted(self.folder.glob("step-*"), reverse=True):
-            checkpoint = read_checkpoint(folder)
-            if checkpoint is not None:
-                return checkpoint
+            try:
+                return read_checkpoint(folder)
+            except WorldError as damage:
+                tell(f"{damage}; the checkpoint before it is used")
         return None
 
     def _write(
@@ -99,47 +103,56 @@ class CheckpointStore:
         for name, tensors in files.items():
             write_weights(partial / name, tensors)
         torch.save(state, partial / STATE)
-        digests = {name: _file_digest(partial / name) for name in [*files, STATE]}
+        digests = {name: file_digest(partial / name) for name in [*files, STATE]}
         (partial / MANIFEST).write_text(json.dumps({"step": step, "files": digests}, indent=1))
         for path in [*partial.iterdir(), partial]:
-            _sync(path)
-        shutil.rmtree(target, ignore_errors=True)
+            sync(path)
+        aside = target.with_name(f".{target.name}.old")
+        if target.exists():
+            target.rename(aside)
         partial.rename(target)
-        _sync(self.folder)
+        sync(self.folder)
+        shutil.rmtree(aside, ignore_errors=True)
         self._point("latest", target)
         if best:
             self._point("best", target)
         self._drop_old()
 
     def _point(self, name: str, target: Path) -> None:
-        fresh = self.folder / f".{name}.partial"
-        fresh.write_text(target.name + "\n")
-        _sync(fresh)
-        fresh.replace(self.folder / name)
+        write_whole(self.folder / name, lambda partial: partial.write_text(target.name + "\n"))
 
     def _drop_old(self) -> None:
-        kept = {
-            (self.folder / name).read_text().strip() for name in ("latest", "best") if (self.folder / name).exists()
-        }
+        pointers = [self.folder / name for name in ("latest", "best")]
+        kept = {pointer.read_text(errors="replace").strip() for pointer in pointers if pointer.exists()}
         for folder in sorted(self.folder.glob("step-*"))[: -self.keep]:
             if folder.name not in kept:
                 shutil.rmtree(folder)
 
 
-def read_checkpoint(folder: Path) -> Checkpoint | None:
-    """A checkpoint whose every file matches the manifest, or None when anything is missing or differs."""
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """A checkpoint whose every file matches the manifest; WorldError naming the first part that does not."""
+    manifest = read_json(folder / MANIFEST, step=int, files=dict)
+    files, step = manifest["files"], manifest["step"]
+    if folder.name != f"step-{step:07d}" or not {WEIGHTS, STATE} <= files.keys() <= {WEIGHTS, AVERAGE, STATE}:
+        raise WorldError(f"{folder / MANIFEST} is damaged: it is of step {step} and names {', '.join(files)}")
+    for name, digest in files.items():
+        if not (folder / name).is_file():
+            raise WorldError(f"{folder / name} is missing")
+        if file_digest(folder / name) != digest:
+            raise WorldError(f"{folder / name} is damaged: it differs from its digest")
     try:
-        manifest = json.loads((folder / MANIFEST).read_text())
-        if any(_file_digest(folder / name) != digest for name, digest in manifest["files"].items()):
-            return None
         return Checkpoint(
-            step=manifest["step"],
+            step=step,
             weights=load_file(folder / WEIGHTS),
-            average=load_file(folder / AVERAGE) if AVERAGE in manifest["files"] else None,
+            average=load_file(folder / AVERAGE) if AVERAGE in files else None,
             state=torch.load(folder / STATE, map_location="cpu", weights_only=True),
         )
-    except (OSError, ValueError, KeyError, TypeError, pickle.UnpicklingError):
-        return None
+    except pickle.UnpicklingError as error:
+        raise WorldError(
+            f"{folder / STATE} holds more than numbers and is not opened, since that could run code"
+        ) from error
+    except (OSError, ValueError, RuntimeError, EOFError, SafetensorError) as error:
+        raise WorldError(f"{folder} cannot be read: {error}") from error
 
 
 def _copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -154,16 +167,3 @@ def _copied_state(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(_copied_state(item) for item in value)
     return value
-
-
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -78,7 +78,9 @@ def weights_file(path: Path | None) -> Path | None:
     if path is None:
         return None
     if path.is_file():
-        return _checkpoint_weights(path.parent / path.read_text().strip()) if path.name in POINTERS else path
+        if path.name not in POINTERS:
+            return path
+        return _checkpoint_weights(path.parent / path.read_text(errors="replace").strip())
     if is_run(path):
         found = newest_weights(path)
         if found is None:

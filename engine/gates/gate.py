@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from engine.contracts import GateContext, Verdict
 from engine.errors import InputError, Problem, WorldError
+from engine.files import write_json, write_whole
 from engine.gates.decision import judge
 from engine.gates.feasibility import FeasibilityReport, Settings
 from engine.gates.options import FeasibilityOptions
@@ -52,18 +48,16 @@ class FeasibilityGate:
         figures["picture"] = PICTURE_FILE
         try:
             context.directory.mkdir(parents=True, exist_ok=True)
-            try:
-                with _whole(context.directory / PICTURE_FILE) as partial:
-                    save_histogram(held_out.images, bound, partial, self.options.unit)
-            except WorldError as missing:
-                figures["picture"] = f"none: {missing}"
-            text = json.dumps(figures, indent=2, ensure_ascii=False, allow_nan=False)
-            with _whole(context.directory / FIGURES_FILE) as partial:
-                partial.write_text(text + "\n", encoding="utf-8")
         except OSError as error:
-            raise WorldError(
-                f"the gate 'feasibility' could not write to {context.directory}: {error.strerror or error}"
-            ) from error
+            raise WorldError(f"{context.directory} cannot be made: {error.strerror or error}") from error
+        try:
+            write_whole(
+                context.directory / PICTURE_FILE,
+                lambda partial: save_histogram(held_out.images, bound, partial, self.options.unit),
+            )
+        except WorldError as missing:
+            figures["picture"] = f"none: {missing}"
+        write_json(context.directory / FIGURES_FILE, figures)
         return report, figures
 
     def _collect(self, context: GateContext, injection: Any, data: Any) -> Residuals:
@@ -86,17 +80,6 @@ class FeasibilityGate:
             unit=self.options.unit,
             bound_option=getattr(injection, "bound_option", "bound"),
         )
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """A place to write that becomes `path` when it is complete; every process has its own."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _bound_of(injection: Any) -> float:

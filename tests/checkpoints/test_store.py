@@ -17,6 +17,7 @@ from torch import Tensor
 from engine.checkpoints import store as module
 from engine.checkpoints.store import MANIFEST, STATE, WEIGHTS, CheckpointStore, read_checkpoint
 from engine.errors import WorldError
+from engine.files import file_digest
 
 
 def tensors(step: int) -> dict[str, Tensor]:
@@ -43,7 +44,7 @@ def test_what_is_saved_is_read_back_bit_for_bit(tmp_path: Path) -> None:
     state = {"step": 7, "optimizer": {0: {"moment": torch.arange(3)}}, "pair": (1, [2.0]), "none": None}
     store.save(7, weights, average, state, best=True)
     store.close()
-    found = store.latest()
+    found = store.latest(print)
     assert found is not None
     assert found.average is not None
     assert found.step == 7
@@ -60,7 +61,7 @@ def test_later_changes_to_the_weights_do_not_reach_a_checkpoint_in_the_making(tm
     store.save(1, weights, weights, state, best=False)
     weights["w"].fill_(9)
     store.close()
-    found = store.latest()
+    found = store.latest(print)
     assert found is not None
     assert found.average is not None
     assert not found.weights["w"].any()
@@ -69,7 +70,7 @@ def test_later_changes_to_the_weights_do_not_reach_a_checkpoint_in_the_making(tm
 
 
 def test_an_empty_folder_has_no_checkpoint(tmp_path: Path) -> None:
-    assert CheckpointStore(tmp_path / "nothing", keep=1).latest() is None
+    assert CheckpointStore(tmp_path / "nothing", keep=1).latest(print) is None
 
 
 @pytest.mark.parametrize("part", [WEIGHTS, STATE, MANIFEST])
@@ -87,15 +88,20 @@ def test_a_damaged_part_falls_back_to_the_checkpoint_before(tmp_path: Path, part
         path.write_bytes(b"")
     else:
         path.unlink()
-    found = store.latest()
+    told: list[str] = []
+    found = store.latest(told.append)
     assert found is not None
     assert found.step == 1
+    (line,) = told
+    named = path.parent if part == MANIFEST else path  # a flipped digest in the manifest looks like a flipped file
+    assert line.startswith(str(named)), "the damaged part is named"
+    assert line.endswith("the checkpoint before it is used")
 
 
 def test_a_manifest_that_is_not_a_table_is_passed_over(tmp_path: Path) -> None:
     store = saved(tmp_path, 1, 2)
     (tmp_path / "step-0000002" / MANIFEST).write_text("[]")
-    found = store.latest()
+    found = store.latest(print)
     assert found is not None
     assert found.step == 1
 
@@ -115,7 +121,7 @@ def test_a_write_that_was_killed_between_files_is_not_taken_for_a_checkpoint(
     (partial,) = tmp_path.glob(".step-0000002*")
     assert (partial / WEIGHTS).exists()
     assert not (partial / MANIFEST).exists()
-    found = store.latest()
+    found = store.latest(print)
     assert found is not None
     assert found.step == 1
     assert (tmp_path / "latest").read_text().strip() == "step-0000001"
@@ -125,6 +131,36 @@ def test_a_write_that_was_killed_between_files_is_not_taken_for_a_checkpoint(
     store.close()
     assert steps_of(tmp_path) == [1, 2]
     assert not list(tmp_path.glob(".step-*")), "what was left of the killed write is gone"
+
+
+def test_a_checkpoint_that_is_written_again_is_never_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = saved(tmp_path, 1, keep=1)
+    rename = Path.rename
+
+    def killed_before_the_new_one(path: Path, target: Path) -> Path:
+        if path.name.endswith(".partial"):
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", killed_before_the_new_one)
+    store.save(1, tensors(1), None, {}, best=False)
+    with pytest.raises(KeyboardInterrupt):
+        store.wait()
+    monkeypatch.undo()
+    assert steps_of(tmp_path) == [], "this is the moment in which only the one set aside is there"
+    found = store.latest(pytest.fail)
+    assert found is not None
+    assert found.step == 1
+
+
+def test_a_checkpoint_under_the_name_of_another_step_is_passed_over(tmp_path: Path) -> None:
+    store = saved(tmp_path, 1, 2)
+    (tmp_path / "step-0000002").rename(tmp_path / "step-0000009")
+    told: list[str] = []
+    found = store.latest(told.append)
+    assert found is not None
+    assert found.step == 1
+    assert "step-0000009/manifest.json is damaged: it is of step 2" in told[0]
 
 
 def test_the_last_few_stay_and_the_best_stays_longer(tmp_path: Path) -> None:
@@ -160,7 +196,7 @@ def test_a_full_disk_is_told_in_words_and_the_checkpoint_before_stays(
     store.save(2, tensors(2), None, {}, best=False)
     with pytest.raises(WorldError, match="No space left on device"):
         store.wait()
-    found = store.latest()
+    found = store.latest(print)
     assert found is not None
     assert found.step == 1
 
@@ -187,7 +223,7 @@ def test_a_write_that_the_system_refuses_is_told_in_words(tmp_path: Path, large:
         )
         with pytest.raises(WorldError, match="could not be written"):
             store.close()
-    found = store.latest()
+    found = store.latest(print)
     assert found is not None
     assert found.step == 1
 
@@ -216,15 +252,16 @@ def test_a_state_that_would_run_code_is_not_opened_even_with_the_right_digest(tm
     folder = tmp_path / "step-0000001"
     torch.save({"step": Malicious(tmp_path / "trace")}, folder / STATE)
     manifest: Mapping[str, Any] = json.loads((folder / MANIFEST).read_text())
-    manifest["files"][STATE] = module._file_digest(folder / STATE)
+    manifest["files"][STATE] = file_digest(folder / STATE)
     (folder / MANIFEST).write_text(json.dumps(manifest))
-    assert read_checkpoint(folder) is None
+    with pytest.raises(WorldError, match=r"state\.pt holds more than numbers and is not opened"):
+        read_checkpoint(folder)
     assert not (tmp_path / "trace").exists()
 
 
 def test_a_checkpoint_can_be_moved(tmp_path: Path) -> None:
     saved(tmp_path / "one", 1).close()
     shutil.move(tmp_path / "one", tmp_path / "other")
-    found = CheckpointStore(tmp_path / "other", keep=1).latest()
+    found = CheckpointStore(tmp_path / "other", keep=1).latest(print)
     assert found is not None
     assert torch.equal(found.weights["a"], tensors(1)["a"])
