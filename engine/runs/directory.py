@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import fcntl
-import json
+import os
+import platform
 import secrets
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from engine.errors import InputError, WorldError
+from engine.files import read_json
 
 RECIPE = "recipe.json"
 STATUS = "status.json"
@@ -29,15 +31,23 @@ def create(root: Path, name: str) -> Path:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Hold a run directory while a run writes to it; WorldError when another process does.
+    """Hold a run directory while a run writes to it; WorldError when somebody else does.
 
-    The system takes the lock back when its process dies, however it dies.
+    The system takes the lock back when its process dies, however it dies: data workers, which live on for seconds after
+    a killed run, do not inherit it.
     """
-    with (folder / LOCK).open("w") as handle:
+    with (folder / LOCK).open("a+") as handle:
+        os.register_at_fork(after_in_child=handle.close)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise WorldError(f"the run {folder} is still going on in another process") from error
+            handle.seek(0)
+            raise WorldError(
+                f"the run {folder} is still going on in another process ({handle.read(99).strip()})"
+            ) from error
+        handle.truncate(0)
+        handle.write(f"process {os.getpid()} on {platform.node()}\n")
+        handle.flush()
         yield
 
 
@@ -61,9 +71,9 @@ def newest_weights(folder: Path) -> Path | None:
 
 
 def read_status(folder: Path) -> str | None:
-    """How a run ended: "done", "refused", "diverged", "interrupted", "failed"; None while it runs or after a crash."""
+    """How a run ended: "done", "refused", "diverged", "interrupted", "failed"; None when that is not known."""
     try:
-        status: str = json.loads((folder / STATUS).read_text())["status"]
-    except FileNotFoundError:
+        status: str = read_json(folder / STATUS, status=str)["status"]
+    except WorldError:  # missing, or damaged: how it ended is not known
         return None
     return status

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from functools import partial
 from pathlib import Path
@@ -23,9 +22,10 @@ from engine.plugins import SINGULAR
 from engine.recipe.schema import Stage
 from engine.runs import directory
 from engine.runs.provenance import provenance
-from engine.stages.runner import RECORD, WEIGHTS, StageRun, select_stage
+from engine.stages.caching import check_cache, check_samples
+from engine.stages.runner import WEIGHTS, StageRun, finished, select_stage
 from engine.stages.session import Session
-from engine.training.interrupt import StopRequest, stop_on_signal
+from engine.training.interrupt import ECHO, stop_on_signal
 from engine.training.optimizer import check_groups
 
 STATUSES = {GateRefusedError: "refused", DivergedError: "diverged", InterruptedRunError: "interrupted"}
@@ -40,22 +40,24 @@ def execute(session: Session, folder: Path, resumed: bool) -> list[dict[str, Any
     recipe, began = session.recipe, time.perf_counter()
     if not resumed:
         session.write(folder / directory.RECIPE, recipe.resolved())
+    elif session.leads:
+        (folder / directory.STATUS).unlink(missing_ok=True)  # it told how the part before this one ended
     plugins = {
         each.plugin: each.distribution
         for kind in SINGULAR
         for each in (session.plugins.get(kind, name) for name in session.plugins.names(kind))
     }
-    session.write(
-        folder / ("provenance-resumed.json" if resumed else "provenance.json"), provenance(recipe.seed, plugins)
-    )
+    times = len(list(folder.glob("provenance*.json")))
+    name = f"provenance-resumed-{times}.json" if resumed else "provenance.json"
+    session.write(folder / name, provenance(recipe.seed, plugins))
     rows: list[dict[str, Any]] = []
     status, message = "failed", "stopped by an error"
     try:
-        with stop_on_signal() as stop:
+        with stop_on_signal(ECHO if session.accelerator.num_processes > 1 else 0.0) as session.stop:
             stages = [(stage.name, stage.title, stage.steps) for stage in recipe.stages]
             session.emit(events.RunStarted(recipe.name, folder, stages, resumed, str(session.device)))
             for index, stage in enumerate(recipe.stages):
-                _stage(session, folder, index, stage, stop, rows)
+                _stage(session, folder, index, stage, rows)
         status, message = "done", ""
     except EngineError as error:
         status, message = STATUSES.get(type(error), "failed"), str(error)
@@ -83,6 +85,7 @@ def preflight(session: Session) -> None:
     check_patterns(session)
     check_files(session)
     session.check_scenes()
+    check_samples(session)
 
 
 def check_patterns(session: Session) -> None:
@@ -101,6 +104,7 @@ def check_patterns(session: Session) -> None:
             continue
         place = partial(session.recipe.where, "stage", index, "train", "optimizer", "groups")
         problems += check_groups(names, selection, stage.train.optimizer, place, stage.name)
+        problems += check_cache(session, stage, index, system, selection)
     if problems:
         raise InputError(problems, "`engine plan` shows the tree of modules")
 
@@ -123,19 +127,17 @@ def check_files(session: Session) -> None:
         raise WorldError("\n".join(str(problem) for problem in missing))
 
 
-def _stage(
-    session: Session, folder: Path, index: int, stage: Stage, stop: StopRequest, rows: list[dict[str, Any]]
-) -> None:
+def _stage(session: Session, folder: Path, index: int, stage: Stage, rows: list[dict[str, Any]]) -> None:
     """Run one stage, or take it from the folder when it is finished there; `rows` grows by what was measured."""
     place = folder / f"stage-{stage.name}"
-    record = place / RECORD
-    if record.exists() and (content := json.loads(record.read_text()))["status"] == "done":
+    record = finished(place, lambda text: session.emit(events.Note("warning", text, {"stage": stage.name})))
+    if record is not None:
         session.emit(
             events.Note("info", f"stage {stage.name} is finished and taken from the run", {"folder": place.name})
         )
-        rows += content["rows"]
+        rows += record["rows"]
         return
     parents = {each.name: each for each in session.recipe.stages}
     parent = parents.get(stage.init) if stage.init else None
     source = folder / f"stage-{parent.name}" / WEIGHTS if parent else (Path(stage.init) if stage.init else None)
-    StageRun(session, stage, index, place, source, stop, rows).run(parent, measure_first=parent is None)
+    StageRun(session, stage, index, place, source, rows).run(parent, measure_first=parent is None)

@@ -35,10 +35,10 @@ def check_cache(session: Session, stage: Stage, index: int, system: System, sele
     if stage.train.cache == "off":
         return []
     # A module in training mode answers differently too, even where it learns nothing.
-    trains = selection.parameters | selection.modules
-    trains |= {name for name, _ in system.named_buffers()} - selection.frozen_buffers
-    base = sorted(name for name in trains if (name + ".").startswith("base."))
-    why = f"which trains {base[-1]}" if base else "" if stage.injection else "which runs without the injection"
+    buffers = {name for name, _ in system.named_buffers()} - selection.frozen_buffers
+    trains = [*sorted(selection.parameters), *sorted(selection.modules | buffers)]
+    base = [name for name in trains if (name + ".").startswith("base.")]
+    why = f"which trains {base[0]}" if base else "" if stage.injection else "which runs without the injection"
     if not why:
         return []
     what = f"the frozen base's outputs are to be cached in stage {stage.name}, {why}"

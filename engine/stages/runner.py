@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from engine import events
 from engine.checkpoints.store import Checkpoint, CheckpointStore
 from engine.checkpoints.weights import holds_injection, read_weights, write_weights
-from engine.contracts import Evaluation
+from engine.contracts import Dataset, Evaluation
 from engine.data.loader import Order, to_device, training_batches
-from engine.errors import GateRefusedError
+from engine.errors import GateRefusedError, WorldError
+from engine.files import file_digest, read_json, write_whole
 from engine.globs import Selection, select
 from engine.prediction import Batch
 from engine.recipe.schema import GateTable, Stage
 from engine.stages import freeze
+from engine.stages.caching import training_samples
 from engine.stages.gating import Measured, action, ask, decided
 from engine.stages.proof import prove_gradients, prove_identity
 from engine.stages.session import Session, stage_seed
 from engine.system import System
-from engine.training.interrupt import StopRequest
-from engine.training.loop import Task, autocast, draw_warp, train
+from engine.training.forward import autocast, draw_warp
+from engine.training.loop import Task, train
 from engine.training.losses import NO_GRADIENT, WeightedLosses
+from engine.training.state import seed_everything
 
 WEIGHTS = "weights.safetensors"
 RECORD = "record.json"
@@ -49,11 +51,11 @@ class StageRun:
     index: int
     folder: Path
     source: Path | None
-    stop: StopRequest
     rows: list[dict[str, Any]]
     extends: bool = False
     gates: list[dict[str, Any]] = field(default_factory=list)
     first_row: int = field(init=False)
+    samples: Dataset = field(init=False)
 
     def __post_init__(self) -> None:
         self.first_row = len(self.rows)
@@ -66,9 +68,10 @@ class StageRun:
         InterruptedRunError, PluginError (a broken promise).
         """
         began = time.perf_counter()
+        self.session.check_stop(f"before stage {self.stage.name}")
         self.folder.mkdir(parents=True, exist_ok=True)
         self.session.emit(self._started())
-        resume = CheckpointStore(self.folder / CHECKPOINTS, self.stage.train.keep).latest()
+        resume = CheckpointStore(self.folder / CHECKPOINTS, self.stage.train.keep).latest(self._warn)
         if resume:
             self._recall_entry()
         system = self.session.system(self.source)
@@ -85,6 +88,9 @@ class StageRun:
         for gate in self._gates("exit"):
             self._judge(gate, measured, extensions_left=0)
         return self._hand_on(system, frozen, time.perf_counter() - began)
+
+    def _warn(self, text: str) -> None:
+        self.session.emit(events.Note("warning", text, {"stage": self.stage.name}))
 
     def _started(self) -> events.StageStarted:
         recipe = self.session.recipe
@@ -138,12 +144,12 @@ class StageRun:
         longer = parent.model_copy(update={"name": f"{parent.name}+{number}", "steps": steps, "gates": []})
         folder = self.folder.parent / f"stage-{longer.name}"
         parent_index = next(i for i, each in enumerate(self.session.recipe.stages) if each.name == parent.name)
-        further = StageRun(self.session, longer, parent_index, folder, self.source, self.stop, self.rows, extends=True)
+        further = StageRun(self.session, longer, parent_index, folder, self.source, self.rows, extends=True)
         self.session.emit(
             events.Note("info", f"stage {parent.name} trains {steps} steps further", {"folder": folder.name})
         )
-        done = folder / WEIGHTS
-        self.source = done if done.exists() else further.run(None, measure_first=False)
+        done = finished(folder, self._warn) is not None
+        self.source = folder / WEIGHTS if done else further.run(None, measure_first=False)
         return self.session.system(self.source)
 
     def _train(self, system: System, resume: Checkpoint | None) -> tuple[Selection, freeze.Fingerprint]:
@@ -152,8 +158,9 @@ class StageRun:
         selection = self.selection(system)
         losses = self._losses()
         freeze.apply(system, selection)
-        torch.manual_seed(stage_seed(session.recipe.seed, stage.name))
+        seed_everything(stage_seed(session.recipe.seed, stage.name))
         before = self._fingerprint(system, selection, resumed=resume is not None)
+        self.samples = training_samples(session, stage, self.index, system)
         if not resume:
             self._prove(system, selection, losses, before)
         store = CheckpointStore(self.folder / CHECKPOINTS, stage.train.keep)
@@ -169,7 +176,7 @@ class StageRun:
             emit=session.emit,
             measure=self._measure_during,
             best_of=self._best_of,
-            stop=self.stop,
+            stop=session.stop,
             folder=self.folder,
         )
         try:
@@ -191,11 +198,10 @@ class StageRun:
 
     def _batches(self, first: int, last: int) -> Iterator[Batch]:
         accelerator = self.session.accelerator
-        dataset = self.session.dataset("train")
         share = (accelerator.process_index, accelerator.num_processes)
-        order = Order(len(dataset), self.stage.train.batch_size, self.session.recipe.seed, self.stage.name, share)
+        order = Order(len(self.samples), self.stage.train.batch_size, self.session.recipe.seed, self.stage.name, share)
         pin = self.session.device.type == "cuda"
-        return training_batches(dataset, order, first, last, workers=self.stage.train.workers, pin=pin)
+        return training_batches(self.samples, order, first, last, workers=self.stage.train.workers, pin=pin)
 
     def _fingerprint(self, system: System, selection: Selection, resumed: bool) -> freeze.Fingerprint:
         """Digest the frozen part; a resumed stage must still hold what it held when it began."""
@@ -204,7 +210,9 @@ class StageRun:
             before = freeze.fingerprint(system, selection)
             self.session.write(path, before.tensors)
             return before
-        return freeze.Fingerprint(json.loads(path.read_text()))
+        return freeze.Fingerprint(
+            read_json(path, **dict.fromkeys(selection.frozen_parameters | selection.frozen_buffers, str))
+        )
 
     def _prove(self, system: System, selection: Selection, losses: WeightedLosses, before: freeze.Fingerprint) -> None:
         stage, session = self.stage, self.session
@@ -285,10 +293,12 @@ class StageRun:
         digest = freeze.prove_unchanged(before, system, selection, self.stage.name)
         path = self.folder / WEIGHTS
         if self.session.leads:
-            partial = path.with_suffix(".partial")
-            write_weights(partial, system.state_dict(), {"stage": self.stage.name, "recipe": self.session.recipe.name})
-            partial.replace(path)
-            self._write(RECORD, {"status": "done", "frozen_digest": digest, "seconds": seconds})
+            about = {"stage": self.stage.name, "recipe": self.session.recipe.name}
+            write_whole(path, lambda partial: write_weights(partial, system.state_dict(), about))
+            written = file_digest(path)
+            self._write(
+                RECORD, {"status": "done", "frozen_digest": digest, "weights_digest": written, "seconds": seconds}
+            )
         self.session.accelerator.wait_for_everyone()
         self.session.damaged.count()
         self.session.emit(events.StageFinished(self.stage.name, seconds, path, digest))
@@ -296,7 +306,7 @@ class StageRun:
 
     def _recall_entry(self) -> None:
         """What the stage measured and decided before its first step, and the weights it then started from."""
-        entry = json.loads((self.folder / ENTRY).read_text())
+        entry = read_record(self.folder / ENTRY, source=(str, NoneType))
         self.source = Path(entry["source"]) if entry["source"] else None
         self.rows += entry["rows"]
         self.gates += entry["gates"]
@@ -306,6 +316,34 @@ class StageRun:
         rows = self.rows[self.first_row :]
         record = {"stage": self.stage.name, "source": source, "rows": rows, "gates": self.gates, **more}
         self.session.write(self.folder / name, record)
+
+
+def read_record(path: Path, **keys: type | tuple[type, ...]) -> dict[str, Any]:
+    """What a stage noted, with its rows of the final table; WorldError naming the file when it is damaged."""
+    record = read_json(path, rows=list, gates=list, **keys)
+    for row in record["rows"]:
+        if not (isinstance(row, dict) and {"stage", "moment", "warp", "mean", "base"} <= row.keys()):
+            raise WorldError(f"{path} is damaged: its 'rows' are of another kind")
+    return record
+
+
+def finished(folder: Path, warn: Callable[[str], None]) -> dict[str, Any] | None:
+    """The record of a stage whose weights can be taken from `folder`; None when it has to run, or to end, again."""
+    again = "the stage is finished again from its newest checkpoint"
+    if not (folder / RECORD).exists():
+        return None
+    try:
+        if read_json(folder / RECORD, status=str)["status"] != "done":
+            return None
+        record = read_record(folder / RECORD, weights_digest=str)
+    except WorldError as damage:
+        warn(f"{damage}; {again}")
+        return None
+    weights = folder / WEIGHTS
+    if not weights.is_file() or file_digest(weights) != record["weights_digest"]:
+        warn(f"{weights} is {'damaged: it differs from its digest' if weights.is_file() else 'missing'}; {again}")
+        return None
+    return record
 
 
 def select_stage(session: Session, stage: Stage, index: int, system: System) -> Selection:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,14 +15,15 @@ from engine import events
 from engine.checkpoints.weights import load_system, read_weights
 from engine.contracts import Ablation, Dataset, Evaluation, Metric
 from engine.data.source import Source
-from engine.errors import InputError, Problem, WorldError
-from engine.plain import finite
+from engine.errors import InputError, Problem
+from engine.files import write_json
 from engine.plugins import Plugins
 from engine.prediction import Batch, Prediction
 from engine.recipe.schema import Recipe
 from engine.stages.damaged import DamagedSamples
 from engine.system import System, Warp
 from engine.training.evaluate import evaluate, predictions
+from engine.training.interrupt import StopRequest
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -36,6 +36,7 @@ class Session:
     recipe: Recipe
     plugins: Plugins
     emit: Callable[[Any], None]
+    stop: StopRequest = field(default_factory=StopRequest)
     _datasets: dict[str, Source] = field(default_factory=dict)
 
     @cached_property
@@ -64,17 +65,9 @@ class Session:
         return shared[0]
 
     def write(self, path: Path, data: Any) -> None:
-        """Write JSON, in the leading process alone, so that a reader never sees half of it; WorldError on a full disk.
-
-        A number that is not finite becomes null.
-        """
+        """Write JSON as a whole file, in the leading process alone; WorldError on a full disk."""
         if self.leads:
-            partial = path.with_name(f".{path.name}.partial")
-            try:
-                partial.write_text(json.dumps(finite(data), indent=1, default=str, allow_nan=False))
-                partial.replace(path)
-            except OSError as error:
-                raise WorldError(f"{path} could not be written: {error.strerror or error}") from error
+            write_json(path, data)
 
     @property
     def device(self) -> torch.device:
@@ -117,7 +110,13 @@ class Session:
             )
 
     def _progress(self, done: int, total: int, what: str) -> None:
+        self.check_stop(what)
         self.emit(events.Note("info", what, {"done": done, "total": total}))
+
+    def check_stop(self, where: str) -> None:
+        """InterruptedRunError when this process alone was asked to stop; several processes agree in their steps."""
+        if self.accelerator.num_processes == 1:
+            self.stop.check(where)
 
     @cached_property
     def metrics(self) -> list[Metric]:
@@ -162,8 +161,8 @@ class Session:
         inject: bool = True,
         ablation: Ablation = "none",
     ) -> Iterator[tuple[Batch, Prediction]]:
-        """(batch, prediction) over a data set without random augmentation."""
-        return predictions(
+        """(batch, prediction) over a data set without random augmentation; InterruptedRunError after a signal."""
+        for pair in predictions(
             system,
             self.dataset(split),
             batch_size=self.recipe.evaluate.batch_size,
@@ -171,7 +170,9 @@ class Session:
             warp=warp,
             inject=inject,
             ablation=ablation,
-        )
+        ):
+            yield pair
+            self.check_stop("while it was measured")
 
     def evaluate(
         self, system: System, *, warp: Warp = "pred", inject: bool = True, ablation: Ablation = "none"

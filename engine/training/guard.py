@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
 import torch
 from torch import Tensor
 
 FP16_OVERFLOWS = 20
 """fp16 gradients overflow while the scaler seeks its scale: 16 halvings bring 65,536 to 1, a few more are allowed."""
+
+
+class BadStep(NamedTuple):
+    """A step (counted from 0) that was left out, and which number was not finite first."""
+
+    step: int
+    what: Literal["loss", "gradient"]
 
 
 class NonFiniteGuard:
@@ -16,17 +26,26 @@ class NonFiniteGuard:
     `found_inf` that torch's own gradient scaler uses). `review` waits for the device and names the steps; the loop
     calls it only before it reports, measures or saves. With `hold`, one bad step stops all later updates too, so that
     the weights found at the review are those the bad step saw. Up to `overflows` steps in a row may lose their
-    gradients to overflow without counting as bad; their updates are left out all the same.
+    gradients to overflow without counting as bad; their updates are left out all the same. `buffers` are those that
+    the forward pass writes to (a norm's statistics): a step that is left out leaves them as they were before it.
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer, hold: bool, overflows: int = 0) -> None:
+    def __init__(
+        self, optimizer: torch.optim.Optimizer, hold: bool, overflows: int = 0, buffers: Sequence[Tensor] = ()
+    ) -> None:
         self.optimizer = optimizer
         self.hold = hold
         self.overflows = overflows
-        self._flags: list[tuple[int, Tensor]] = []
+        self.buffers = buffers
+        self._before: list[Tensor] = []
+        self._flags: list[tuple[int, Tensor, Tensor]] = []
         self._loss: Tensor | None = None
         self._in_a_row: Tensor | None = None
         self._held: Tensor | None = None
+
+    def begin(self) -> None:
+        """Remember the buffers before a step's first forward pass."""
+        self._before = [buffer.clone() for buffer in self.buffers]
 
     def see(self, loss: Tensor) -> None:
         """Take note of one micro-batch's loss; the first that is not finite makes the sum so."""
@@ -47,14 +66,20 @@ class NonFiniteGuard:
             self._held = bad if self._held is None else torch.maximum(bad, self._held)
             flag = torch.maximum(flag, self._held)
         self.optimizer.found_inf = flag  # type: ignore[attr-defined]  # torch's scaler sets it the same way
-        self._flags.append((step, bad))
+        for buffer, before in zip(self.buffers, self._before, strict=False):
+            buffer.copy_(torch.where(flag > 0, before, buffer))
+        self._flags.append((step, bad, wild))
         self._loss = None
 
-    def review(self) -> list[int]:
-        """Steps since the last review whose loss or gradient was not finite."""
+    def review(self) -> list[BadStep]:
+        """The steps since the last review whose loss or gradient was not finite."""
         if not self._flags:
             return []
-        bad = torch.stack([flag for _, flag in self._flags]).tolist()
-        steps = [step for (step, _), value in zip(self._flags, bad, strict=True) if value]
+        bad = torch.stack([torch.stack([bad, wild]) for _, bad, wild in self._flags]).tolist()
+        steps = [step for step, _, _ in self._flags]
         self._flags.clear()
-        return steps
+        return [
+            BadStep(step, "loss" if wild else "gradient")
+            for step, (found, wild) in zip(steps, bad, strict=True)
+            if found
+        ]

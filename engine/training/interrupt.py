@@ -4,30 +4,50 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+import torch
+
+from engine.errors import InterruptedRunError
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+ECHO = 5.0
+"""Seconds in which a launched process takes further signals for the first one again: the scheduler signals the whole
+group, and the launcher hands on to its processes what it got itself."""
 
 
 class StopRequest:
-    """Whether somebody asked the run to stop."""
+    """Whether somebody asked the run to stop; signals within `echo` seconds of the first count as the same one."""
 
-    def __init__(self) -> None:
+    def __init__(self, echo: float = 0.0) -> None:
         self.signal: str | None = None
+        self.echo = echo
+        self._first = 0.0
 
     def note(self, number: int, frame: FrameType | None) -> None:
-        """Signal handler: remember the first signal and give the next one its usual effect."""
-        self.signal = signal.Signals(number).name
-        for each in SIGNALS:
-            signal.signal(each, signal.SIG_DFL)
+        """Signal handler: remember the first signal, let the next one have its usual effect."""
+        if self.signal is None:
+            self.signal, self._first = signal.Signals(number).name, time.monotonic()
+            if self.echo == 0:
+                for each in SIGNALS:
+                    signal.signal(each, signal.SIG_DFL)
+        elif time.monotonic() - self._first > self.echo:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+
+    def check(self, where: str) -> None:
+        """Raise InterruptedRunError when a stop was asked for; `where` says what had to be left."""
+        if self.signal is not None:
+            raise InterruptedRunError(f"stopped by {self.signal} {where}")
 
 
 @contextmanager
-def stop_on_signal() -> Iterator[StopRequest]:
+def stop_on_signal(echo: float = 0.0) -> Iterator[StopRequest]:
     """Turn signals into a request while the body runs; outside the main thread signals are left alone."""
-    request = StopRequest()
+    request = StopRequest(echo)
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
@@ -37,3 +57,30 @@ def stop_on_signal() -> Iterator[StopRequest]:
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
+
+
+class Agreement:
+    """Lets several processes leave at the same step.
+
+    Every process asks the others at each step and hears their answer at the next one, so that no step waits for it.
+    """
+
+    def __init__(self, stop: StopRequest, device: torch.device, several: bool) -> None:
+        self.stop = stop
+        self.device = device
+        self.several = several
+        self._asked: tuple[torch.Tensor, torch.distributed.Work] | None = None
+
+    def to_stop(self) -> bool:
+        """Whether to leave after this step; the same in every process."""
+        if not self.several:
+            return self.stop.signal is not None
+        heard = self._asked
+        flag = torch.tensor(float(self.stop.signal is not None), device=self.device)
+        work = torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX, async_op=True)
+        assert work is not None, "asynchronous calls give the work to wait for"
+        self._asked = flag, work
+        if heard is None:
+            return False
+        heard[1].wait()
+        return bool(heard[0])

@@ -17,12 +17,39 @@ from conftest import Command, WriteRecipe, events_of, only_run, weights_of
 from toy_world import STAGE_A, STAGE_B, STAGE_C, threshold
 
 STOPPER = '''
-"""Stops the run by a signal at the step that the environment names, or slows every step down."""
+"""Stops the run by a signal at the step or in the evaluation that the environment names, or slows every step down."""
 import os, signal, time
+from pydantic import BaseModel
 from engine.hookspecs import hookimpl
+
+class Options(BaseModel):
+    pass
+
+class Witness:
+    """A metric that measures nothing: it is asked in every evaluation."""
+    last, calls = "", 0
+
+    def __init__(self, options):
+        Witness.calls = 0
+
+    def __call__(self, prediction, batch):
+        Witness.calls += 1
+        if os.environ.get("STOP_AFTER") == Witness.last and Witness.calls > int(os.environ.get("SKIP", "0")):
+            Witness.last = "told"  # a second signal would stop at once
+            os.kill(os.getpid(), signal.SIGUSR1)
+        return {}
+
+@hookimpl
+def engine_metrics(register):
+    register("witness", Options, Witness, produces=lambda options: [])
+
+@hookimpl
+def engine_stage_started(event):
+    Witness.last = f"start {event.name}"
 
 @hookimpl
 def engine_step(event):
+    Witness.last = f"{event.stage} {event.step}"
     time.sleep(float(os.environ.get("STEP_SECONDS", "0")))
     if os.environ.get("STOP_AT") == f"{event.stage} {event.step}":
         os.kill(os.getpid(), signal.SIGTERM)
@@ -40,6 +67,7 @@ DEMANDING: dict[str, Any] = {
         "evaluate_every": 5,
         "schedule": {"name": "one-cycle", "warmup": 0.3},
     },
+    "evaluate": {"metrics": [{"name": "error"}, {"name": "witness"}]},
     "stage": [STAGE_A, {**STAGE_B, "warp": {"gt": 0.5, "pred": 0.5}}, STAGE_C],
 }
 
@@ -89,12 +117,34 @@ def test_a_stopped_run_resumes_to_bit_identical_weights(
         assert row in tail, "the final table tells of the whole run"
 
 
-def test_a_signal_at_the_very_last_step_leaves_nothing_to_stop(
+def test_a_signal_at_the_very_last_step_stops_before_the_final_measuring(
     engine: Command, demanding: Path, untouched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STOP_AT", "C 12")
-    assert engine("run", demanding).code == 0
+    stopped = engine("run", demanding)
+    assert stopped.code == 5
+    assert "stopped by SIGTERM while it was measured" in stopped.err
+    monkeypatch.delenv("STOP_AT")
+    assert engine("run", demanding, "--resume").code == 0
     assert identical(only_run(tmp_path), untouched)
+    steps = [event["step"] for event in events_of(only_run(tmp_path), "step") if event["stage"] == "C"]
+    assert steps == list(range(1, 13)), "no step is made twice"
+
+
+@pytest.mark.parametrize("moment", ["start A", "A 5", "C 10", "B 12"])
+def test_a_signal_in_an_evaluation_leaves_it_to_the_resumed_run(
+    engine: Command, demanding: Path, untouched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    monkeypatch.setenv("STOP_AFTER", moment)
+    stopped = engine("run", demanding)
+    assert stopped.code == 5, stopped.err
+    assert "stopped by SIGUSR1 while it was measured" in stopped.err
+    monkeypatch.delenv("STOP_AFTER")
+    assert engine("run", demanding, "--resume").code == 0
+    assert identical(only_run(tmp_path), untouched)
+    for stage in "ABC":
+        places = [run / f"stage-{stage}" / "checkpoints" / "best" for run in (only_run(tmp_path), untouched)]
+        assert places[0].read_text() == places[1].read_text(), "the evaluation that was left out is made up for"
 
 
 def test_a_run_stopped_twice_resumes_as_well(
@@ -157,6 +207,77 @@ def test_a_stage_whose_checkpoints_are_all_lost_starts_over(
     assert identical(only_run(tmp_path), untouched)
 
 
+def test_a_checkpoint_that_is_damaged_is_named(
+    engine: Command, demanding: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STOP_AT", "A 7")
+    assert engine("run", demanding).code == 5
+    monkeypatch.delenv("STOP_AT")
+    (only_run(tmp_path) / "stage-A" / "checkpoints" / "step-0000007" / "weights.safetensors").write_bytes(b"")
+    assert engine("run", demanding, "--resume").code == 0
+    (told,) = [event["text"] for event in events_of(only_run(tmp_path), "note") if event["level"] == "warning"]
+    assert "step-0000007/weights.safetensors is damaged: it differs from its digest" in told
+
+
+@pytest.mark.parametrize("part", ["weights.safetensors", "record.json"])
+@pytest.mark.parametrize("damage", ["flipped", "missing"])
+def test_a_finished_stage_that_is_damaged_is_finished_again_from_its_checkpoint(
+    engine: Command,
+    demanding: Path,
+    untouched: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    part: str,
+    damage: str,
+) -> None:
+    monkeypatch.setenv("STOP_AT", "B 7")
+    assert engine("run", demanding).code == 5
+    monkeypatch.delenv("STOP_AT")
+    path = only_run(tmp_path) / "stage-A" / part
+    content = path.read_bytes()
+    path.unlink()
+    if damage == "flipped":
+        path.write_bytes(content[:-9] + bytes([content[-9] ^ 128]) + content[-8:])
+    assert engine("run", demanding, "--resume").code == 0
+    assert identical(only_run(tmp_path), untouched, "A")
+    assert identical(only_run(tmp_path), untouched)
+    steps = [event["step"] for event in events_of(only_run(tmp_path), "step") if event["stage"] == "A"]
+    assert steps == list(range(1, 13)), "nothing was trained again"
+    if (part, damage) != ("record.json", "missing"):
+        told = " ".join(event["text"] for event in events_of(only_run(tmp_path), "note"))
+        assert f"stage-A/{part} is {'damaged' if damage == 'flipped' else 'missing'}" in told
+
+
+@pytest.mark.parametrize("name", ["entry.json", "frozen.json"])
+def test_a_damaged_note_of_a_begun_stage_is_named(
+    engine: Command, demanding: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("STOP_AT", "B 7")
+    assert engine("run", demanding).code == 5
+    monkeypatch.delenv("STOP_AT")
+    (only_run(tmp_path) / "stage-B" / name).write_bytes(b"{\xff")
+    done = engine("run", demanding, "--resume")
+    assert done.code == 1
+    assert f"stage-B/{name} is damaged" in "".join(done.err.splitlines())
+
+
+def test_a_report_that_an_interruption_cut_in_two_is_whole(
+    engine: Command, demanding: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rare = ("--set", "train.log_every=6", "--set", "stage.A.steps=6")
+    assert engine("run", demanding, *rare, "--runs", "untouched").code == 0
+    monkeypatch.setenv("STOP_AFTER", "start A")  # no step is told of before the evaluation at step 5
+    monkeypatch.setenv("SKIP", "2")
+    assert engine("run", demanding, *rare).code == 5
+    monkeypatch.delenv("STOP_AFTER")
+    assert engine("run", only_run(tmp_path), "--resume").code == 0
+    told = [
+        [(event["loss"], event["gradient_norm"]) for event in events_of(run, "step") if event["stage"] == "A"]
+        for run in (only_run(tmp_path), run_of(tmp_path / "untouched"))
+    ]
+    assert told[0] == told[1]
+
+
 def test_a_changed_frozen_tensor_between_stop_and_resume_is_noticed(
     engine: Command, toy_recipe: WriteRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -214,4 +335,4 @@ def test_the_log_of_a_resumed_run_goes_on_in_the_same_file(
     assert [event["status"] for event in events_of(run, "run_finished")] == ["interrupted", "done"]
     assert [event["step"] for event in events_of(run, "step") if event["stage"] == "A"] == list(range(1, 13))
     assert (run / "provenance.json").exists()
-    assert (run / "provenance-resumed.json").exists()
+    assert (run / "provenance-resumed-1.json").exists()

@@ -9,20 +9,21 @@ from toy_world import batch, system
 from engine.globs import select
 from engine.recipe.schema import Optimizer
 from engine.system import System
-from engine.training.guard import NonFiniteGuard
+from engine.training.guard import BadStep, NonFiniteGuard
 from engine.training.optimizer import build_optimizer
 
 
 class Trainer:
     """Steps of the optimiser under a guard, each with a loss times `factor`."""
 
-    def __init__(self, hold: bool, overflows: int = 0) -> None:
-        self.system: System = system()
+    def __init__(self, hold: bool, overflows: int = 0, norm: bool = False) -> None:
+        self.system: System = system(norm=norm)
         self.optimizer = build_optimizer(self.system, select(self.system, ["**"], []), Optimizer(lr=0.1))
-        self.guard = NonFiniteGuard(self.optimizer, hold, overflows)
+        self.guard = NonFiniteGuard(self.optimizer, hold, overflows, list(self.system.buffers()))
         self.made = 0
 
     def step(self, factor: float = 1.0, norm: float = 1.0) -> None:
+        self.guard.begin()
         loss = factor * self.system(batch()).value.square().mean()
         loss.backward()
         self.guard.see(loss)
@@ -49,7 +50,7 @@ def test_a_skipped_step_leaves_weights_and_moments_bit_identical(factor: float, 
     before = trainer.state()
     trainer.step(factor, norm)
     assert same(trainer.state(), before)
-    assert trainer.guard.review() == [1]
+    assert trainer.guard.review() == [BadStep(1, "gradient" if factor == 1 else "loss")]
 
 
 def test_after_a_skipped_step_training_goes_on_as_if_it_had_not_been() -> None:
@@ -68,7 +69,7 @@ def test_holding_keeps_the_weights_that_the_bad_step_saw() -> None:
     for factor in (float("nan"), 1.0, 1.0):
         trainer.step(factor)
     assert same(trainer.state(), before)
-    assert trainer.guard.review() == [1], "the held steps themselves were finite"
+    assert trainer.guard.review() == [BadStep(1, "loss")], "the held steps themselves were finite"
 
 
 def test_a_review_names_each_bad_step_once() -> None:
@@ -76,7 +77,7 @@ def test_a_review_names_each_bad_step_once() -> None:
     assert trainer.guard.review() == []
     for factor in (float("nan"), 1.0, float("nan")):
         trainer.step(factor)
-    assert trainer.guard.review() == [0, 2]
+    assert trainer.guard.review() == [BadStep(0, "loss"), BadStep(2, "loss")]
     assert trainer.guard.review() == []
 
 
@@ -84,7 +85,7 @@ def test_a_bad_loss_in_an_earlier_micro_batch_counts() -> None:
     trainer = Trainer(hold=False)
     trainer.guard.see(torch.tensor(float("nan")))
     trainer.step()
-    assert trainer.guard.review() == [0]
+    assert trainer.guard.review() == [BadStep(0, "loss")]
 
 
 def test_a_few_overflows_in_a_row_are_left_out_but_not_counted_as_bad() -> None:
@@ -103,4 +104,15 @@ def test_overflows_that_do_not_end_are_bad() -> None:
     trainer = Trainer(hold=True, overflows=2)
     for _ in range(4):
         trainer.step(norm=float("inf"))
-    assert trainer.guard.review() == [2, 3]
+    assert trainer.guard.review() == [BadStep(2, "gradient"), BadStep(3, "gradient")]
+
+
+@pytest.mark.parametrize(("factor", "norm"), [(float("nan"), 1.0), (1.0, float("inf"))])
+def test_a_step_that_is_left_out_leaves_the_statistics_of_norms_alone(factor: float, norm: float) -> None:
+    trainer = Trainer(hold=False, norm=True)
+    trainer.step()
+    before = [buffer.clone() for buffer in trainer.guard.buffers]
+    trainer.step(factor, norm)
+    assert same(list(trainer.guard.buffers), before)
+    trainer.step()
+    assert not same(list(trainer.guard.buffers), before), "a good step moves them"

@@ -1,0 +1,25 @@
+"""How a step looks at a batch: its precision, and which value aligns the auxiliary signal."""
+
+from __future__ import annotations
+
+import random
+
+import torch
+
+from engine.recipe.schema import Stage
+from engine.system import Warp
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """The stage's precision: bf16 or fp16 where torch deems it safe, or float32 throughout."""
+    return torch.autocast(device.type, PRECISIONS[precision], enabled=precision != "fp32")
+
+
+def draw_warp(seed: int, stage: Stage, step: int) -> Warp:
+    """Which value aligns the auxiliary signal in this step: the same in every process, and on resuming."""
+    share = 0.0 if stage.warp is None else stage.warp.gt_share(step / max(stage.steps - 1, 1))
+    if share in (0.0, 1.0):
+        return "gt" if share else "pred"
+    return "gt" if random.Random(f"{seed}/{stage.name}/{step}").random() < share else "pred"
