@@ -4,13 +4,17 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RECIPE ?= recipes/s2m2_pol.toml
 
-.PHONY: demo test lint clean
+.PHONY: demo test faults lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/engine run $(RECIPE)
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term --cov-fail-under=90
+
+# A short slice of it runs in `make test`. More: make faults FAULTS="--seed 3 --faults 1000"
+faults: $(VENV)/.installed-dev
+	PYTHONPATH=tests $(BIN)/python -m faults.campaign $(FAULTS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
