@@ -193,13 +193,13 @@ def explain(report: Report) -> PluginError:
 
 CAUSES_OF_STATE = (
     "two untouched runs agree, so something remembers what no checkpoint holds. Likely causes:",
-    "a data set that counts its calls, or draws from a generator of its own: draw from `rng`, which depends on nothing "
-    "but seed, stage, epoch and sample",
+    "a data set that counts its calls, draws from a generator of its own or, in data workers, from a global one: draw "
+    "from `rng`, which depends on nothing but seed, stage, epoch and sample",
     "a module that keeps state in plain attributes: make it a parameter or a buffer",
 )
 CAUSES_OF_CHANCE = (
     "two untouched runs differ as well, so the recipe does not repeat at all. Likely causes:",
-    "a data set or module that draws from a global generator (random, numpy.random): draw from `rng`, which depends on "
-    "nothing but seed, stage, epoch and sample",
+    "a data set or module that draws from a generator without a seed, such as numpy.random.default_rng(): draw from "
+    "`rng`, which depends on nothing but seed, stage, epoch and sample",
     "an operator that is not deterministic on this device: torch.use_deterministic_algorithms(True) names it",
 )

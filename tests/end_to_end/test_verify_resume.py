@@ -22,12 +22,17 @@ from engine.hookspecs import hookimpl
 from toy_plugin import BaseOptions, DataOptions, ToyBase, ToyData
 
 
-class Chance(ToyData):
+class Shared(ToyData):
     def sample(self, index, rng):
         sample = super().sample(index, rng)
         if rng is not None:
             sample["image"] = sample["image"] + np.float32(0.01 * np.random.normal())
         return sample
+
+
+class Chance(ToyData):
+    def sample(self, index, rng):
+        return super().sample(index, None if rng is None else np.random.default_rng())
 
 
 class Counting(ToyData):
@@ -52,6 +57,7 @@ class Remembering(ToyBase):
 
 @hookimpl
 def engine_datasets(register):
+    register("shared", DataOptions, Shared)
     register("chance", DataOptions, Chance)
     register("counting", DataOptions, Counting)
 
@@ -136,13 +142,23 @@ def test_a_data_set_that_counts_its_calls_is_found(engine: Command, forgetful: W
 
 
 @pytest.mark.usefixtures("quick_processes", "scratch")
-def test_a_data_set_that_draws_from_a_global_generator_is_found(engine: Command, forgetful: WriteRecipe) -> None:
-    path = forgetful(data={"train": {"plugin": "chance"}}, stage=[STAGE_A])
-    done = engine("verify-resume", path, "--json")
+def test_a_global_generator_is_found_in_data_workers_alone(engine: Command, forgetful: WriteRecipe) -> None:
+    data = {"train": {"plugin": "shared"}}
+    assert engine("verify-resume", forgetful(data=data, stage=[STAGE_A])).code == 0, "a checkpoint holds its state"
+    done = engine("verify-resume", forgetful(data=data, stage=[{**STAGE_A, "workers": 2}]))
+    assert done.code == 1
+    assert "stage A of the interrupted run differs from the untouched one at step 4: loss is" in done.err
+    assert "two untouched runs agree" in done.err
+    assert "in data workers, from a global one" in done.err
+
+
+@pytest.mark.usefixtures("quick_processes", "scratch")
+def test_a_data_set_without_a_seed_is_found(engine: Command, forgetful: WriteRecipe) -> None:
+    done = engine("verify-resume", forgetful(data={"train": {"plugin": "chance"}}, stage=[STAGE_A]), "--json")
     assert done.code == 1
     assert "at step 1: loss is" in done.err
     assert "two untouched runs differ as well" in done.err
-    assert "numpy.random" in done.err
+    assert "numpy.random.default_rng()" in done.err
     report = json.loads(done.out)
     assert (report["identical"], report["untouched_runs_agree"]) == (False, False)
     first = report["stages"][0]["differences"][0]
