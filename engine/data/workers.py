@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from multiprocessing.util import Finalize
 from types import FrameType
@@ -25,6 +26,10 @@ CAUSES = {
     -signal.SIGKILL: ", as the system does when memory runs out",
     -signal.SIGBUS: ", as the system does when shared memory (/dev/shm) runs out",
 }
+
+
+DYING = 5.0
+"""Seconds that a worker is given to be dead once it no longer answers; a core dump takes its time."""
 
 
 class _DiedError(Exception):
@@ -67,7 +72,8 @@ def fetched(loader: DataLoader[T], source: str) -> Iterator[T]:
         except StopIteration:
             break
         except (_DiedError, RuntimeError, OSError, EOFError) as error:
-            # torch tells of a dead worker by a RuntimeError, or fails to read the half of a batch that arrived.
+            # torch tells of a dead worker by a RuntimeError, or fails to read what a dying one has sent.
+            wait([worker.sentinel for worker in workers], timeout=DYING)
             ended = [worker.exitcode for worker in workers if worker.exitcode is not None]
             if ended or len(workers) < loader.num_workers:
                 code = next(filter(None, ended), 0)
