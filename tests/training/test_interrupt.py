@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from engine.errors import InterruptedRunError
 from engine.training.interrupt import SIGNALS, StopRequest, stop_on_signal
 
 
@@ -34,3 +35,28 @@ def test_other_threads_leave_signals_alone() -> None:
     ((during, request),) = seen
     assert during == before
     assert request.signal is None
+
+
+def test_signals_in_the_echo_of_the_first_are_the_first_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("engine.training.interrupt.time.monotonic", lambda: clock[0])
+    at_once: list[int] = []
+    with stop_on_signal(echo=5.0) as request:
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGTERM)
+        clock[0] += 4.9
+        os.kill(os.getpid(), signal.SIGINT)
+        assert request.signal == "SIGTERM"
+        clock[0] += 0.2
+        monkeypatch.setattr("engine.training.interrupt.signal.raise_signal", at_once.append)
+        request.note(signal.SIGTERM, None)
+        assert at_once == [signal.SIGTERM], "a later one has its usual effect"
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_check_raises_only_after_a_signal() -> None:
+    request = StopRequest()
+    request.check("here")
+    request.note(signal.SIGUSR1, None)
+    with pytest.raises(InterruptedRunError, match="stopped by SIGUSR1 while it rested"):
+        request.check("while it rested")
