@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 
@@ -16,3 +16,13 @@ def finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [finite(item) for item in value]
     return value
+
+
+def not_finite(value: Any, where: str = "") -> Iterator[tuple[str, str]]:
+    """What `finite` leaves out, as (place, number): ("terms.square", "nan")."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield where, str(float(value))
+    elif isinstance(value, Mapping | list | tuple):
+        items = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for key, item in items:
+            yield from not_finite(item, f"{where}.{key}" if where else str(key))

@@ -1,10 +1,15 @@
-"""`events.jsonl`: every lifecycle event on one line, for programs."""
+"""`events.jsonl`: every lifecycle event on one line, for programs.
+
+A number that is not finite is null, as in every JSON file of a run, so that a column of numbers stays one; and it does
+not pass silently: the line then has `not_finite`, which tells what stood where, as {"terms.square": "nan"}.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
-import math
+import os
 import re
 import time
 from pathlib import Path
@@ -12,7 +17,9 @@ from typing import Any
 
 from engine import events
 from engine.contracts import Evaluation
+from engine.errors import WorldError
 from engine.hookspecs import hookimpl
+from engine.plain import finite, not_finite
 
 
 @hookimpl
@@ -28,16 +35,21 @@ class EventLog:
         self._waiting: list[str] = []
 
     def write(self, event: Any) -> None:
-        """Append one event."""
-        kind = re.sub(r"(?<!^)(?=[A-Z])", "_", type(event).__name__).lower()
-        fields = {field.name: getattr(event, field.name) for field in dataclasses.fields(event)}
-        line = json.dumps({"event": kind, "time": round(time.time(), 3), **_plain(fields)}, default=str) + "\n"
+        """Append one event; WorldError where the disk takes no more, which leaves no half line."""
+        self._waiting.append(_line(event))
         if self._path is None:
-            self._waiting.append(line)
             return
-        # Opened for each line: an event every few steps costs microseconds, and nothing is lost when the process dies.
-        with self._path.open("a") as file:
-            file.writelines([*self._waiting, line])
+        text = "".join(self._waiting).encode()
+        try:
+            # Opened for each line: an event every few steps costs microseconds, and nothing is lost when the process
+            # dies. Unbuffered: one system call writes the whole line, so that a killed process leaves no half of it.
+            with self._path.open("ab", buffering=0) as file:
+                written = file.write(text)
+                if written < len(text):
+                    file.truncate(file.tell() - written)
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            raise WorldError(f"{self._path} could not be written: {error.strerror or error}") from error
         self._waiting.clear()
 
     @hookimpl
@@ -50,6 +62,15 @@ class EventLog:
     engine_gate_decided = engine_checkpoint_saved = engine_stage_finished = engine_run_finished = engine_note = _append
 
 
+def _line(event: Any) -> str:
+    kind = re.sub(r"(?<!^)(?=[A-Z])", "_", type(event).__name__).lower()
+    fields = _plain(event)
+    line = {"event": kind, "time": round(time.time(), 3), **finite(fields)}
+    if odd := dict(not_finite(fields)):
+        line["not_finite"] = odd
+    return json.dumps(line, default=str, allow_nan=False) + "\n"
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Evaluation):
         names = ("mean", "pooled", "skipped", "base_mean")
@@ -60,6 +81,4 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)  # JSON has no such numbers, and they must not pass silently
     return value
