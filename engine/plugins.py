@@ -19,7 +19,8 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -28,6 +29,7 @@ import pluggy
 from pydantic import BaseModel
 
 from engine import events, hookspecs
+from engine.accounting import Account
 from engine.errors import EngineError, InputError, PluginError, Problem, nearest
 
 Kind = Literal["models", "injections", "datasets", "losses", "metrics", "gates"]
@@ -77,6 +79,11 @@ GROUP = "engine"
 OWN_DISTRIBUTION = "experiment-engine"
 BUILTIN_GATES = "engine.gates.plugin"
 BUILTIN_WEIGHTS = "builtin:"
+
+SLOW_SHARE = 0.05
+"""A plugin whose hooks take more than this share of a run is named in a warning: about what a user would notice."""
+SLOW_SECONDS = 1.0
+"""Less than this is not worth a warning, whatever the share: in a run of seconds an import is 5 % of it."""
 
 _FACTORY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
@@ -152,13 +159,18 @@ class Registered:
 
 
 class Plugins:
-    """The plugins of this process and what they registered; `broken` has one line for each that could not be used."""
+    """The plugins of this process and what they registered; `broken` has one line for each that could not be used.
+
+    account: the time that every listener took.
+    """
 
     def __init__(self) -> None:
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
         self._registered: dict[Kind, dict[str, Registered]] = {kind: {} for kind in SINGULAR}
         self.broken: list[str] = []
+        self.account = Account()
+        self._own: set[str] = set()
 
     def get(self, kind: Kind, name: str) -> Registered:
         """What is registered as `name`; raises InputError with the nearest names when nothing is."""
@@ -189,17 +201,61 @@ class Plugins:
         if mistakes:
             self._manager.unregister(name=name)
             raise PluginError(f"plugin {name!r}: {'; '.join(mistakes)}")
+        self._own.add(name)
+
+    def watch(self, wrap: Callable[[Registered, Callable[[], Any]], Any]) -> None:
+        """Let every object be built by `wrap` from now on, which is given what is registered and what builds it."""
+
+        def watched(thing: Registered, options: BaseModel) -> Any:
+            return wrap(thing, partial(thing.build, options))
+
+        for things in self._registered.values():
+            for name, thing in things.items():
+                things[name] = replace(thing, factory=partial(watched, thing))
 
     def emit(self, event: object) -> None:
         """Tell every listener about `event`, the last registered first, as pluggy does.
 
-        Raises PluginError naming plugin and hook when one raises; a KeyboardInterrupt passes.
+        All of them hear of it, even where one raises; then the first PluginError, naming plugin and hook, is raised. A
+        KeyboardInterrupt passes.
         """
-        hook = HOOK_OF_EVENT[type(event)]
-        for listener in reversed(getattr(self._manager.hook, hook).get_hookimpls()):
-            with guarded(f"plugin {listener.plugin_name!r} failed in {hook}"):
-                # pluggy lets an implementation leave out arguments that it does not need
-                listener.function(*[event] * len(listener.argnames))
+        failures: list[EngineError] = []
+        for each in [*self._slow_listeners(event), event]:
+            hook = HOOK_OF_EVENT[type(each)]
+            for listener in reversed(getattr(self._manager.hook, hook).get_hookimpls()):
+                try:
+                    with (
+                        self.account.measuring(listener.plugin_name, hook),
+                        guarded(f"plugin {listener.plugin_name!r} failed in {hook}"),
+                    ):
+                        # pluggy lets an implementation leave out arguments that it does not need
+                        listener.function(*[each] * len(listener.argnames))
+                except EngineError as error:
+                    failures.append(error)
+        if failures:
+            raise failures[0]
+
+    def spent(self) -> dict[str, dict[str, float]]:
+        """Seconds by plugin and lifecycle hook, of the hooks that were called; the engine's own listeners left out."""
+        spent: dict[str, dict[str, float]] = {}
+        for (plugin, hook), cost in self.account.costs.items():
+            if hook in HOOK_OF_EVENT.values() and plugin not in self._own:
+                spent.setdefault(plugin, {})[hook] = cost.seconds
+        return spent
+
+    def _slow_listeners(self, event: object) -> Iterator[events.Note]:
+        """At the end of a run, a warning for each plugin whose hooks took much of it."""
+        if not isinstance(event, events.RunFinished):
+            return
+        for plugin, hooks in self.spent().items():
+            seconds = sum(hooks.values())
+            if seconds > max(SLOW_SHARE * event.seconds, SLOW_SECONDS):
+                text = (
+                    f"plugin {plugin!r} took {seconds:.1f} s in its hooks, {seconds / event.seconds:.0%} of the run, "
+                    f"most of it in {max(hooks, key=lambda hook: hooks[hook])}; "
+                    "`engine run RECIPE --profile-plugins` shows what every plugin takes"
+                )
+                yield events.Note("warning", text, {"plugin": plugin, "seconds": seconds, "hooks": hooks})
 
     def add_path(self, path: Path) -> list[str]:
         """Load the file that a recipe names; returns what is wrong with it, one sentence each."""

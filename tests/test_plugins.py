@@ -13,6 +13,7 @@ import pytest
 from pydantic import BaseModel
 
 from engine import events, hookspecs, plugins
+from engine.accounting import Account
 from engine.errors import InputError, PluginError, WorldError
 from engine.hookspecs import hookimpl
 from engine.plugins import Plugins
@@ -401,6 +402,60 @@ class TestEvents:
     def test_an_interrupt_and_an_explained_error_pass(self, error: BaseException) -> None:
         with pytest.raises(type(error)):
             self.listener(error).emit(NOTE)
+
+    def test_one_that_fails_keeps_the_event_from_nobody(self) -> None:
+        heard = []
+
+        class Quiet:
+            @hookimpl
+            def engine_note(self, event: events.Note) -> None:
+                heard.append(event)
+
+        class Loud:
+            @hookimpl
+            def engine_note(self) -> None:
+                raise ValueError("no server")
+
+        loaded = with_plugins(quiet=Quiet(), first=Loud(), second=Loud())
+        with pytest.raises(PluginError, match="plugin 'second' failed in engine_note"):
+            loaded.emit(NOTE)
+        assert heard == [NOTE]
+
+    @pytest.mark.parametrize(
+        ("share", "seconds", "warned"), [(0.06, 1000.0, True), (0.04, 1000.0, False), (0.5, 1.5, False)]
+    )
+    def test_one_that_takes_much_of_a_run_is_named_at_its_end(self, share: float, seconds: float, warned: bool) -> None:
+        now, notes = [0.0], []
+
+        class Slow:
+            @hookimpl
+            def engine_note(self) -> None:
+                now[0] += 0.75 * share * seconds
+
+            @hookimpl
+            def engine_checkpoint_saved(self) -> None:
+                now[0] += 0.25 * share * seconds
+
+        class Own(Slow):
+            @hookimpl
+            def engine_note(self, event: events.Note) -> None:
+                now[0] += seconds
+                notes.append(event)
+
+        loaded = with_plugins(slow=Slow())
+        loaded.register_object(Own(), "console")
+        loaded.account = Account(clock=lambda: now[0])
+        loaded.emit(events.CheckpointSaved("A", 1, Path("step-1"), False))
+        loaded.emit(NOTE)
+        loaded.emit(events.RunFinished("done", seconds, Path("run"), [], ""))
+        assert notes[0] is NOTE
+        if warned:
+            assert notes[1].level == "warning"
+            assert notes[1].text.startswith(
+                "plugin 'slow' took 60.0 s in its hooks, 6% of the run, most of it in engine_note; `engine run RECIPE"
+            )
+            assert notes[1].details["hooks"] == {"engine_checkpoint_saved": 15.0, "engine_note": 45.0}
+        assert len(notes) == 1 + warned
 
     def test_a_listener_of_the_engine_is_checked_like_a_plugin(self) -> None:
         class Listener:
