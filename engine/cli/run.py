@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from engine.cli.opening import JsonOption, RecipeArgument, SetOption, console, open_session, print_json, read_recipe
+from engine.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from engine.events import RunFinished
+    from engine.reporting.profile import PluginProfile
+    from engine.stages.session import Session
 
 
 def run(
@@ -18,6 +26,9 @@ def run(
         bool, typer.Option("--resume", help="Go on with the newest unfinished run of this recipe.")
     ] = False,
     runs: Annotated[Path, typer.Option("--runs", help="Where run directories are made.")] = Path("runs"),
+    profile_plugins: Annotated[
+        bool, typer.Option("--profile-plugins", help="Account the time and memory of every plugin; on a GPU it slows.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Train a recipe's stages in order: gates, freeze and its proof, steps, evaluation.
@@ -29,6 +40,8 @@ def run(
         engine run recipes/s2m2_pol.toml --set stage.B.steps=50 --set seed=1
 
         engine run recipes/s2m2_pol.toml --resume
+
+        engine run recipes/s2m2_pol.toml --profile-plugins
     """
     from engine.errors import InputError, InterruptedRunError
     from engine.reporting.event_log import EventLog
@@ -51,13 +64,39 @@ def run(
         asked = kept
     session = open_session(asked, out)
     session.plugins.register_object(EventLog(), "event log")
+    profile = plugin_profile(session, out) if profile_plugins else None
+    if json:
+        session.plugins.register_object(JsonDocument(profile), "JSON document")
     preflight(session)
     if not resume:
         folder = session.agree(directory.create(runs, asked.name) if session.leads else None)
     with directory.alone(folder) if session.leads else nullcontext():
         try:
-            rows = execute(session, folder, resume)
+            execute(session, folder, resume)
         except InterruptedRunError as stopped:
             raise InterruptedRunError(f"{stopped}; go on with: engine run {folder} --resume") from stopped
-    if json and session.leads:
-        print_json({"run": str(folder), "rows": rows})
+
+
+class JsonDocument:
+    """Prints what a finished run measured; a listener, so that no other listener's failure at the end hides it."""
+
+    def __init__(self, profile: PluginProfile | None) -> None:
+        self.profile = profile
+
+    @hookimpl(trylast=True)
+    def engine_run_finished(self, event: RunFinished) -> None:
+        """Print the run's directory, the rows of its final table, and what its plugins took where that was asked."""
+        if event.status == "done":
+            took = {"profile": self.profile.to_dict()} if self.profile else {}
+            print_json({"run": str(event.directory), "rows": event.summary, **took})
+
+
+def plugin_profile(session: Session, out: Console) -> PluginProfile:
+    """Measure what the session's plugins take from now on."""
+    import torch
+
+    from engine.reporting.profile import PluginProfile
+
+    workers = any(stage.train.workers for stage in session.recipe.stages)
+    settle = torch.cuda.synchronize if session.device.type == "cuda" else None
+    return PluginProfile(session.plugins, out, session.write, workers, settle)
