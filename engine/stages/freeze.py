@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -63,8 +63,17 @@ def fingerprint(system: nn.Module, selection: Selection) -> Fingerprint:
     return Fingerprint({name: _digest(tensor) for name, tensor in tensors if name in frozen})
 
 
-def prove_unchanged(before: Fingerprint, system: nn.Module, selection: Selection, stage: str) -> str:
-    """The digest of the frozen part, equal to the one before; raises PluginError naming every tensor that differs."""
+def prove_unchanged(
+    before: Fingerprint,
+    system: nn.Module,
+    selection: Selection,
+    stage: str,
+    hooks: Mapping[str, Iterable[str]] | None = None,
+) -> str:
+    """The digest of the frozen part, equal to the one before; raises PluginError naming every tensor that differs.
+
+    hooks: the lifecycle hooks of each plugin that were called meanwhile, which the message names as suspects.
+    """
     after = fingerprint(system, selection)
     changed = sorted(name for name, value in before.tensors.items() if after.tensors.get(name) != value)
     changed += sorted(set(after.tensors) - set(before.tensors))
@@ -72,5 +81,8 @@ def prove_unchanged(before: Fingerprint, system: nn.Module, selection: Selection
         raise PluginError(
             f"stage {stage}: {len(changed)} frozen tensors changed while it trained: {', '.join(changed[:8])}"
             f"{' ...' if len(changed) > 8 else ''}; a module writes to its own weights or buffers in forward"
+            + "".join(
+                f", or plugin {plugin!r} in {', '.join(sorted(names))}" for plugin, names in (hooks or {}).items()
+            )
         )
     return after.digest

@@ -290,7 +290,8 @@ class StageRun:
     def _hand_on(self, system: System, frozen: tuple[Selection, freeze.Fingerprint], seconds: float) -> Path:
         """Prove the frozen part unchanged, last of all, and write the weights that were proved."""
         selection, before = frozen
-        digest = freeze.prove_unchanged(before, system, selection, self.stage.name)
+        hooks = self.session.plugins.spent()
+        digest = freeze.prove_unchanged(before, system, selection, self.stage.name, hooks)
         path = self.folder / WEIGHTS
         if self.session.leads:
             about = {"stage": self.stage.name, "recipe": self.session.recipe.name}
