@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from conftest import Command, WriteRecipe, events_of, only_run
-from test_bad_endings import errors
-from toy_world import STAGE_A, STAGE_B, toml
+from test_bad_endings import errors, status
+from toy_world import STAGE_A, STAGE_B, threshold, toml
+
+from engine.plugins import HOOK_OF_EVENT
 
 MISTAKES = """
 from dataclasses import replace
@@ -236,6 +240,109 @@ def test_a_loss_without_gradient_beside_others_is_warned_of(
     assert engine("run", mistaken(stage=[STAGE_A], train={"losses": losses})).code == 0
     (note,) = [event for event in events_of(only_run(tmp_path), "note") if event["level"] == "warning"]
     assert note["text"].startswith("loss 'detached' has no gradient in stage A: it is computed without the prediction")
+
+
+@pytest.fixture
+def hooked(toy_recipe: WriteRecipe, tmp_path: Path) -> Callable[..., Path]:
+    """hooked(text, ...): the toy recipe, with a plugin file of that text beside the toy's."""
+
+    def write(text: str, **changes: object) -> Path:
+        (tmp_path / "hooks.py").write_text("from engine.hookspecs import hookimpl\n" + text)
+        path = toy_recipe(**changes)
+        path.write_text(path.read_text().replace("toy_plugin.py", 'toy_plugin.py", "hooks.py'))
+        return path
+
+    return write
+
+
+RAISES = """
+@hookimpl
+def {hook}(event):
+    raise {error}
+"""
+SHORT = {"stage": [{**STAGE_A, "steps": 4, "gate": [threshold(max=9.0)]}, {**STAGE_B, "steps": 4}]}
+
+
+@pytest.mark.parametrize("hook", HOOK_OF_EVENT.values())
+def test_a_hook_that_raises_is_named_and_every_other_listener_still_hears_the_end(
+    engine: Command, hooked: Callable[..., Path], tmp_path: Path, hook: str
+) -> None:
+    done = engine("run", hooked(RAISES.format(hook=hook, error="RuntimeError('no server')"), **SHORT))
+    assert errors(done) == [f"error plugin '{tmp_path / 'hooks.py'}' failed in {hook}: RuntimeError: no server"]
+    assert done.code == 1
+    ended = "done" if hook == "engine_run_finished" else "failed"
+    assert status(tmp_path) == ended
+    assert events_of(only_run(tmp_path))[-1]["status"] == ended
+    assert f"{ended} after" in done.out
+
+
+def test_a_hook_that_exits_does_not_end_the_run_as_if_it_were_done(
+    engine: Command, hooked: Callable[..., Path], tmp_path: Path
+) -> None:
+    done = engine("run", hooked("import sys\n" + RAISES.format(hook="engine_step", error="sys.exit(0)"), **SHORT))
+    assert done.code == 1
+    assert errors(done) == [f"error plugin '{tmp_path / 'hooks.py'}' failed in engine_step: SystemExit: 0"]
+    assert status(tmp_path) == "failed"
+
+
+def test_a_failure_at_the_very_end_hides_neither_the_figures_nor_how_the_run_ended(
+    engine: Command, hooked: Callable[..., Path]
+) -> None:
+    raises = RAISES.format(hook="engine_run_finished", error="RuntimeError('no server')")
+    done = engine("run", hooked(raises, **SHORT), "--json")
+    assert done.code == 1
+    assert [row["moment"] for row in json.loads(done.out)["rows"]] == ["before", "after", "after", "after"]
+    refused = engine("run", hooked(raises, stage=[{**STAGE_A, "steps": 4, "gate": [threshold(max=0.01)]}]))
+    assert refused.code == 4
+    assert all("gate 'threshold'" in line for line in errors(refused))
+
+
+def test_a_hook_that_writes_to_a_frozen_tensor_is_named_beside_the_modules(
+    engine: Command, hooked: Callable[..., Path], tmp_path: Path
+) -> None:
+    text = """
+from toy_plugin import BaseOptions, ToyBase
+
+MADE = []
+
+def build(options):
+    MADE.append(ToyBase(options))
+    return MADE[-1]
+
+@hookimpl
+def engine_models(register):
+    register("kept", BaseOptions, build, target="target")
+
+@hookimpl
+def engine_step(event):
+    if event.stage == "B":
+        MADE[-1].head.bias.data += 1
+"""
+    done = engine("run", hooked(text, model={"plugin": "kept"}, **SHORT))
+    assert done.code == 1
+    assert errors(done) == [
+        "error stage B: 1 frozen tensors changed while it trained: base.head.bias; a module writes to its own weights"
+        f" or buffers in forward, or plugin '{tmp_path / 'hooks.py'}' in engine_step"
+    ]
+    assert not (only_run(tmp_path) / "stage-B" / "weights.safetensors").exists()
+
+
+def test_a_slow_plugin_is_named_at_the_end_with_what_to_do(
+    engine: Command, hooked: Callable[..., Path], tmp_path: Path
+) -> None:
+    text = """
+import time
+
+@hookimpl
+def engine_stage_started(event):
+    time.sleep(1.2)
+"""
+    done = engine("run", hooked(text, stage=[{**STAGE_A, "steps": 4}]))
+    assert done.code == 0, done.err
+    (note,) = [event for event in events_of(only_run(tmp_path), "note") if event["level"] == "warning"]
+    assert note["text"].startswith(f"plugin '{tmp_path / 'hooks.py'}' took 1.")
+    assert "most of it in engine_stage_started; `engine run RECIPE --profile-plugins` shows" in note["text"]
+    assert note["text"] in done.out
 
 
 def test_a_crop_that_the_network_cannot_train_on_stops_with_2(engine: Command, tmp_path: Path) -> None:

@@ -62,3 +62,24 @@ def test_a_status_that_cannot_be_written_hides_no_error_and_the_run_still_ends( 
     assert words in done.err
     (event,) = events_of(only_run(tmp_path), "run_finished")
     assert event["status"] != "done"
+
+
+def test_a_disk_that_fills_while_events_are_written_is_no_plugins_fault(
+    engine: Command, toy_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    (tmp_path / "fills.py").write_text("""
+from engine.hookspecs import hookimpl
+
+@hookimpl
+def engine_run_started(event):
+    (event.directory / "events.jsonl").unlink()
+    (event.directory / "events.jsonl").symlink_to("/dev/full")
+""")
+    path = toy_recipe(stage=[STAGE_A])
+    path.write_text(path.read_text().replace("toy_plugin.py", 'toy_plugin.py", "fills.py'))
+    done = engine("run", path)
+    assert done.code == 1
+    (run,) = (tmp_path / "runs" / "toy").iterdir()
+    line = f"error {run.relative_to(tmp_path)}/events.jsonl could not be written: No space left on device"
+    assert done.err.splitlines() == [line]
+    assert json.loads((run / "status.json").read_text())["status"] == "failed"
