@@ -1,0 +1,300 @@
+"""A stage with `cache = "on"` reads what the frozen base answers, and learns what it learns without."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import Command, WriteRecipe, events_of, only_run, weights_of
+from forked import Forks
+from toy_world import PLUGIN, STAGE_A, STAGE_B, STAGE_C, merged, system
+
+from engine.plugins import module_name
+
+TWO = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "engine")
+
+WATCHER = '''
+"""Stops or kills the run where the environment says, or lets two runs meet before either has computed anything."""
+import os, signal, time
+from pathlib import Path
+from engine.hookspecs import hookimpl
+
+@hookimpl
+def engine_stage_started(event):
+    if event.name == "B" and "MEET" in os.environ:
+        Path(os.environ["MEET"], str(os.getpid())).touch()
+
+@hookimpl
+def engine_note(event):
+    if "frozen outputs" not in event.text:
+        return
+    if str(event.details.get("done")) == os.environ.get("END_AT"):
+        os.kill(os.getpid(), getattr(signal, os.environ["BY"]))
+    patience = time.monotonic() + 60
+    while "MEET" in os.environ and len(os.listdir(os.environ["MEET"])) < 2 and time.monotonic() < patience:
+        time.sleep(0.01)
+
+@hookimpl
+def engine_step(event):
+    if os.environ.get("STOP_AT") == f"{event.stage} {event.step}":
+        os.kill(os.getpid(), signal.SIGTERM)
+'''
+
+QUIET: dict[str, Any] = {"data": {"train": {"noise": False}}}
+CACHED: dict[str, Any] = {**QUIET, "stage": [STAGE_A, {**STAGE_B, "cache": "on"}, STAGE_C]}
+
+# A base that would draw and learn if it ran in training mode, and all that a step can do with what it answers.
+DEMANDING: dict[str, Any] = {
+    **QUIET,
+    "model": {"dropout": 0.3, "norm": True},
+    "train": {"batch_size": 2, "accumulate": 2, "ema": 0.8, "log_every": 1, "checkpoint_every": 4},
+}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where this test's outputs are kept."""
+    monkeypatch.setenv("ENGINE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "frozen"
+
+
+@pytest.fixture
+def watched(toy_recipe: WriteRecipe, tmp_path: Path) -> Path:
+    (tmp_path / "watcher.py").write_text(WATCHER)
+    path = toy_recipe(**merged(DEMANDING, {"stage": CACHED["stage"]}))
+    path.write_text(path.read_text().replace('toy_plugin.py"', 'toy_plugin.py", "watcher.py"'))
+    return path
+
+
+def run_of(folder: Path) -> Path:
+    (run,) = (folder / "toy").iterdir()
+    return run
+
+
+def assert_identical(one: Path, other: Path) -> None:
+    for stage in "ABC":
+        first, second = weights_of(one, stage), weights_of(other, stage)
+        assert first.keys() == second.keys()
+        for name in first:
+            assert torch.equal(first[name], second[name]), f"{name} of stage {stage}"
+
+
+def told(run: Path) -> list[str]:
+    """What the run said of its frozen outputs, without its progress."""
+    notes = [event for event in events_of(run, "note") if "frozen outputs of" in event["text"]]
+    return ["computed" if "computed in" in note["text"] else "read" for note in notes]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_cached_and_uncached_training_end_with_the_same_weights(
+    engine: Command, toy_recipe: WriteRecipe, tmp_path: Path, workers: int
+) -> None:
+    changes = merged(
+        DEMANDING, {"train": {"workers": workers}, "stage": [STAGE_A, {**STAGE_B, "warp": "pred"}, STAGE_C]}
+    )
+    assert engine("run", toy_recipe(**changes), "--runs", "live").code == 0
+    recipe = toy_recipe(**changes)
+    for runs in ("first", "second"):
+        done = engine("run", recipe, "--set", "stage.B.cache=on", "--runs", runs)
+        assert done.code == 0, done.err
+        # Bit for bit: on a CPU the toy base gives a sample the same numbers alone and in any batch.
+        assert_identical(run_of(tmp_path / runs), run_of(tmp_path / "live"))
+    assert told(run_of(tmp_path / "live")) == []
+    assert told(run_of(tmp_path / "first")) == ["computed"]
+    assert told(run_of(tmp_path / "second")) == ["read"]
+
+
+def test_the_frozen_base_answers_each_training_sample_once_and_never_again(
+    engine: Command, toy_recipe: WriteRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = toy_recipe(**CACHED)
+    assert engine("check", recipe).code == 0
+    base = sys.modules[module_name(PLUGIN)].ToyBase
+    asked: list[list[str]] = []
+    answer = base.forward
+
+    def counted(self: Any, batch: Any) -> Any:
+        if not self.training and batch["id"][0].startswith("train"):
+            asked.append(batch["id"])
+        return answer(self, batch)
+
+    monkeypatch.setattr(base, "forward", counted)
+    assert engine("run", recipe).code == 0
+    assert sorted(ids[0] for ids in asked if len(ids) == 1) == sorted(f"train-{index}" for index in range(24))
+    assert len(asked) == 24 + 2, "two more tell whether the samples of a batch move each other"
+    asked.clear()
+    assert engine("run", recipe).code == 0
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "stores"),
+    [
+        ({"injection": {"bound": 0.5}}, 1),
+        ({"train": {"workers": 1}}, 1),
+        ({"seed": 1}, 2),
+        ({"model": {"dropout": 0.5}}, 2),
+        ({"data": {"train": {"offset": 0.3}}}, 2),
+        ({"data": {"train": {"count": 23}}}, 2),
+        ({"stage": [STAGE_A, {**STAGE_B, "cache": "on", "precision": "bf16"}, STAGE_C]}, 2),
+    ],
+    ids=["injection", "workers", "weights", "model", "data", "samples", "precision"],
+)
+def test_what_the_answers_depend_on_and_nothing_else_makes_another_store(
+    engine: Command, toy_recipe: WriteRecipe, cache: Path, changes: dict[str, Any], stores: int
+) -> None:
+    assert engine("run", toy_recipe(**CACHED)).code == 0
+    done = engine("run", toy_recipe(**merged(CACHED, changes)))
+    assert done.code == 0, done.err
+    assert len(list(cache.glob("*.zarr"))) == stores
+
+
+def test_an_edited_plugin_makes_another_store(
+    engine: Command, toy_recipe: WriteRecipe, tmp_path: Path, cache: Path
+) -> None:
+    recipe = toy_recipe(**CACHED)
+    edited = tmp_path / "edited.py"
+    recipe.write_text(recipe.read_text().replace(str(PLUGIN), str(edited)))
+    for line in ("", "# the same class, which may answer otherwise now\n"):
+        edited.write_text(PLUGIN.read_text() + line)
+        assert engine("run", recipe).code == 0
+    assert len(list(cache.glob("*.zarr"))) == 2
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_a_stage_whose_base_trains_is_refused_with_its_place(
+    engine: Command, toy_recipe: WriteRecipe, tmp_path: Path, command: str
+) -> None:
+    recipe = toy_recipe(**QUIET, stage=[{**STAGE_A, "cache": "on"}, STAGE_B, {**STAGE_C, "cache": "on"}])
+    refused = engine(command, recipe)
+    assert refused.code == 2
+    lines = recipe.read_text().splitlines()
+    for stage, name in (("A", "base.encoder.0.bias"), ("C", "base.encoder.0.bias")):
+        line = next(number for number, text in enumerate(lines, 1) if f'name = "{stage}"' in text)
+        column = lines[line - 1].index("cache") + 1
+        assert f"toy.toml:{line}:{column}: the frozen base's outputs are to be cached in stage {stage}, " in refused.err
+        assert f'in stage {stage}, which trains {name}; expected cache = "off" there' in refused.err
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("pattern", ["base.calls", "base"])
+def test_a_base_in_training_mode_is_refused_even_where_no_parameter_trains(
+    engine: Command, toy_recipe: WriteRecipe, pattern: str
+) -> None:
+    stage = {**STAGE_B, "trainable": ["injection.**", pattern], "frozen": [], "cache": "on"}
+    refused = engine("check", toy_recipe(**QUIET, stage=[STAGE_A, stage]))
+    assert refused.code == 2
+    assert f"in stage B, which trains {pattern}; expected" in refused.err
+
+
+def test_random_data_are_refused_before_the_run_begins(
+    engine: Command, toy_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    refused = engine("run", toy_recipe(stage=CACHED["stage"]))
+    assert refused.code == 2
+    assert "data.train (toy) draws random numbers for sample 0" in refused.err
+    assert 'with cache = "off" the base runs in every step' in refused.err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_plan_says_what_is_cached(engine: Command, toy_recipe: WriteRecipe) -> None:
+    assert engine("plan", toy_recipe(**CACHED)).out.count("the frozen base's outputs cached") == 1
+
+
+@pytest.mark.parametrize(
+    ("does", "code", "says"),
+    [
+        ("self.calls += 1", 1, "the model toy changes its own weights or buffers as it answers"),
+        ("torch.rand(1)", 2, "the model toy or data.train (toy) draws from torch's random numbers"),
+    ],
+)
+def test_a_base_that_does_more_than_answer_is_named(
+    engine: Command, toy_recipe: WriteRecipe, tmp_path: Path, cache: Path, does: str, code: int, says: str
+) -> None:
+    recipe = toy_recipe(**QUIET, stage=[{**STAGE_B, "init": "start.pt", "cache": "on"}])
+    edited = tmp_path / "edited.py"
+    recipe.write_text(recipe.read_text().replace(str(PLUGIN), str(edited)))
+    edited.write_text(PLUGIN.read_text().replace("if self.writes:", f"{does}\n        if self.writes:"))
+    torch.save(system().state_dict(), tmp_path / "start.pt")
+    refused = engine("run", recipe)
+    assert refused.code == code
+    assert says in refused.err
+    assert not list(cache.glob("*.zarr*"))
+
+
+def test_a_damaged_chunk_ends_the_run_by_name_and_deleting_the_store_cures_it(
+    engine: Command, watched: Path, tmp_path: Path, cache: Path
+) -> None:
+    assert engine("run", watched, "--runs", "whole").code == 0
+    (store,) = cache.glob("*.zarr")
+    (store / "value" / "c.7.0.0.0").write_bytes(b"nonsense")
+    failed = engine("run", watched)
+    assert failed.code == 1
+    assert f"{store} is damaged: array 'value', sample 7: " in failed.err
+    assert "delete that folder and resume" in failed.err
+    shutil.rmtree(store)
+    resumed = engine("run", watched, "--resume")
+    assert resumed.code == 0, resumed.err
+    assert_identical(only_run(tmp_path), run_of(tmp_path / "whole"))
+
+
+def test_a_stopped_stage_resumes_from_the_cache_bit_for_bit(
+    engine: Command, watched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert engine("run", watched, "--runs", "whole").code == 0
+    monkeypatch.setenv("STOP_AT", "B 6")
+    assert engine("run", watched).code == 5
+    monkeypatch.delenv("STOP_AT")
+    assert engine("run", watched, "--resume").code == 0
+    assert_identical(only_run(tmp_path), run_of(tmp_path / "whole"))
+
+
+@pytest.mark.parametrize(("by", "code"), [("SIGKILL", -signal.SIGKILL), ("SIGTERM", 5)])
+def test_a_run_that_ends_while_it_computes_leaves_nothing_to_read(
+    forks: Forks, watched: Path, tmp_path: Path, cache: Path, by: str, code: int
+) -> None:
+    assert forks.run("run", watched, "--runs", "whole", folder=tmp_path).code == 0
+    shutil.rmtree(cache)
+    assert forks.run("run", watched, folder=tmp_path, END_AT="9", BY=by).code == code
+    assert not list(cache.glob("*.zarr"))
+    resumed = forks.run("run", watched, "--resume", folder=tmp_path)
+    assert resumed.code == 0, resumed.err
+    assert told(only_run(tmp_path))[-1] == "computed"
+    assert [path.suffix for path in sorted(cache.iterdir())] == [".lock", ".zarr"]
+    assert_identical(only_run(tmp_path), run_of(tmp_path / "whole"))
+
+
+def test_of_two_runs_at_once_one_computes_and_the_other_reads(
+    forks: Forks, watched: Path, tmp_path: Path, cache: Path
+) -> None:
+    (tmp_path / "met").mkdir()
+    both = [
+        forks.start("run", watched, "--runs", runs, folder=tmp_path, MEET=str(tmp_path / "met"))
+        for runs in ("one", "two")
+    ]
+    for running in both:
+        ended = running.wait()
+        assert ended.code == 0, ended.err
+    assert sorted(told(run_of(tmp_path / "one")) + told(run_of(tmp_path / "two"))) == ["computed", "read"]
+    assert len(list(cache.glob("*.zarr"))) == 1
+    assert_identical(run_of(tmp_path / "one"), run_of(tmp_path / "two"))
+
+
+def test_two_processes_of_one_run_read_what_one_of_them_computed(
+    process: Command, engine: Command, toy_recipe: WriteRecipe, tmp_path: Path, cache: Path
+) -> None:
+    done = process(
+        "run", toy_recipe(**merged(CACHED, {"train": {"batch_size": 2}})), launcher=TWO, ACCELERATE_USE_CPU="true"
+    )
+    assert done.code == 0, done.err
+    assert len(told(only_run(tmp_path))) == 1, "one process tells, the other is quiet"
+    assert len(list(cache.glob("*.zarr"))) == 1
+    assert engine("run", toy_recipe(**QUIET), "--runs", "alone").code == 0
+    one, two = weights_of(run_of(tmp_path / "alone"), "B"), weights_of(only_run(tmp_path), "B")
+    for name in one:  # two processes add up a batch in another order than one
+        torch.testing.assert_close(two[name], one[name], atol=1e-4, rtol=1e-3)
