@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import zarr
 
 from engine.contracts import Progress, Sample
 from engine_scenes import store
@@ -20,14 +19,14 @@ class PolarizedScenes:
 
     def __init__(self, options: SceneOptions) -> None:
         self.options = options
-        self._arrays: tuple[zarr.Array, zarr.Array] | None = None
+        self._scenes: store.Scenes | None = None
 
     def __len__(self) -> int:
         return self.options.count
 
     def __getstate__(self) -> dict[str, Any]:
         # Every process opens the store itself: handles do not travel.
-        return {**self.__dict__, "_arrays": None}
+        return {**self.__dict__, "_scenes": None}
 
     def prepare(self, progress: Progress) -> None:
         """Render what is not in the cache yet, reporting (scenes done, scenes in all, what)."""
@@ -48,14 +47,16 @@ class PolarizedScenes:
 
         Raises:
             IndexError: no such scene.
+            DamagedDataError: the scene is not as it was rendered.
         """
         o = self.options
         if not 0 <= index < o.count:
             raise IndexError(f"scene {index} of {o.count}")
-        stored_light, stored_truth = self._open()
+        name = f"{o.split}-{index:05d}"
+        scenes = self._open()
         rows, columns = self._window(rng)
-        light = stored_light[index][:, rows, columns].astype(np.float32)
-        truth = stored_truth[index][:, rows, columns]
+        light = scenes.read(store.LIGHT, index, name)[:, rows, columns].astype(np.float32)
+        truth = scenes.read(store.TRUTH, index, name)[:, rows, columns]
         chance = generator(o.seed, o.split, index, purpose=1) if rng is None else rng
         left, polarization_left = expose(light[0:3], light[3:5], o.noise, o.shot_noise, chance)
         right, polarization_right = expose(light[5:8], light[8:10], o.noise, o.shot_noise, chance)
@@ -63,7 +64,6 @@ class PolarizedScenes:
         valid = (flags & store.VALID) > 0
         # A crop loses part of the right image too.
         outside = np.arange(disparity.shape[-1]) - disparity < -0.5
-        name = f"{o.split}-{index:05d}"
         return {
             "left": display(left),
             "right": display(right),
@@ -87,8 +87,7 @@ class PolarizedScenes:
         top, left = int(rng.integers(o.height - height + 1)), int(rng.integers(o.width - width + 1))
         return slice(top, top + height), slice(left, left + width)
 
-    def _open(self) -> tuple[zarr.Array, zarr.Array]:
-        if self._arrays is None:
-            group = zarr.open_group(store.ensure(self.options), mode="r")
-            self._arrays = group[store.LIGHT], group[store.TRUTH]
-        return self._arrays
+    def _open(self) -> store.Scenes:
+        if self._scenes is None:
+            self._scenes = store.Scenes(store.ensure(self.options), self.options)
+        return self._scenes

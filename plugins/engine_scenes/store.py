@@ -17,15 +17,18 @@ from typing import Any
 
 import numpy as np
 import zarr
-from zarr.codecs import BloscCodec
+from zarr.codecs import BloscCodec, Crc32cCodec
 
 from engine.contracts import Progress
 from engine.data.cache import cache_directory, made_once
-from engine.errors import WorldError
+from engine.errors import DamagedDataError, WorldError
 from engine_scenes.options import SceneOptions
 
 RENDERER = 3
 """Raise it with any change that alters a stored number: old stores are then no longer found."""
+
+FORMAT = 2
+"""Raise it with any change to how numbers are stored. 2: with checksums, without which damage may pass for numbers."""
 
 LIGHT, TRUTH = "light", "truth"
 DISPARITY_SCALE = 256
@@ -34,7 +37,10 @@ NARROW = 640
 
 VALID, OCCLUDED, TRANSPARENT = 1, 2, 4
 
-_CHANNELS = ["left_r", "left_g", "left_b", "left_q", "left_u", "right_r", "right_g", "right_b", "right_q", "right_u"]
+_CHANNELS = {
+    LIGHT: ["left_r", "left_g", "left_b", "left_q", "left_u", "right_r", "right_g", "right_b", "right_q", "right_u"],
+    TRUTH: ["disparity_x256", "flags"],
+}
 
 
 def world(options: SceneOptions) -> dict[str, Any]:
@@ -44,7 +50,7 @@ def world(options: SceneOptions) -> dict[str, Any]:
 
 def store_path(options: SceneOptions) -> Path:
     """Where the scenes of these options are, or will be."""
-    key = json.dumps({"renderer": RENDERER, **world(options)}, sort_keys=True)
+    key = json.dumps({"renderer": RENDERER, "format": FORMAT, **world(options)}, sort_keys=True)
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
     return cache_directory("scenes") / f"{options.split}-{options.count}-{digest}.zarr"
 
@@ -52,17 +58,25 @@ def store_path(options: SceneOptions) -> Path:
 def create(path: Path, options: SceneOptions) -> None:
     """An empty store: `light` float16 (N, 10, H, W), `truth` uint16 (uint32 if wide) (N, 2, H, W), a chunk a scene."""
     group = zarr.create_group(path, attributes={"renderer": RENDERER, **world(options)})
-    size = (options.height, options.width)
-    whole = "uint16" if options.width <= NARROW else "uint32"
-    for name, channels, kind in ((LIGHT, _CHANNELS, "float16"), (TRUTH, ["disparity_x256", "flags"], whole)):
+    for name, (shape, kind) in _layout(options).items():
         array = group.create_array(
             name,
-            shape=(options.count, len(channels), *size),
-            chunks=(1, len(channels), *size),
+            shape=shape,
+            chunks=(1, *shape[1:]),
             dtype=kind,
-            compressors=BloscCodec(cname="zstd", clevel=3, shuffle="shuffle"),
+            # blosc takes many a flipped bit for a number: the checksum is over what it wrote
+            compressors=[BloscCodec(cname="zstd", clevel=3, shuffle="shuffle"), Crc32cCodec()],
         )
-        array.attrs["channels"] = channels
+        array.attrs["channels"] = _CHANNELS[name]
+
+
+def _layout(options: SceneOptions) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Shape and type of each array."""
+    kinds = {LIGHT: "float16", TRUTH: "uint16" if options.width <= NARROW else "uint32"}
+    return {
+        name: ((options.count, len(_CHANNELS[name]), options.height, options.width), kind)
+        for name, kind in kinds.items()
+    }
 
 
 def write(path: Path, numbers: list[int]) -> Iterator[int]:
@@ -86,11 +100,48 @@ def write(path: Path, numbers: list[int]) -> Iterator[int]:
             flags = truth.valid * VALID + truth.occluded * OCCLUDED + truth.transparent * TRANSPARENT
             disparity = np.rint(truth.disparity.numpy() * DISPARITY_SCALE)
             stored = np.stack([disparity, flags.numpy()]) * (disparity <= np.iinfo(group[TRUTH].dtype).max)
-            group[LIGHT][number] = pair.light
-            group[TRUTH][number] = stored.astype(group[TRUTH].dtype)
+            # zarr leaves out a chunk of zeros, which would look like one that was lost
+            with zarr.config.set({"array.write_empty_chunks": True}):
+                group[LIGHT][number] = pair.light
+                group[TRUTH][number] = stored.astype(group[TRUTH].dtype)
             yield number
     finally:
         torch.set_num_threads(threads)
+
+
+class Scenes:
+    """The stored scenes of finished stores, read by one process."""
+
+    def __init__(self, path: Path, options: SceneOptions) -> None:
+        """Open the store; WorldError when what describes it is damaged."""
+        self.path = path
+        self._arrays: dict[str, Any] = {}
+        try:
+            group = zarr.open_group(path, mode="r")
+            for name, (shape, kind) in _layout(options).items():
+                array: Any = group[name]
+                if (array.shape, str(array.dtype), array.chunks) != (shape, kind, (1, *shape[1:])):
+                    raise ValueError(f"its array '{name}' is {array.dtype} {array.shape} in chunks of {array.chunks}")
+                self._arrays[name] = array
+        # What zarr raises for descriptions that say anything at all.
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+            raise WorldError(f"the rendered scenes in {path} are damaged: {error}; {_again(path)}") from error
+
+    def read(self, name: str, number: int, scene: str) -> np.ndarray[Any, Any]:
+        """Array `name` of scene `number`; DamagedDataError, by the name `scene`, for a chunk that is not as written."""
+        array = self._arrays[name]
+        file = self.path / name / array.metadata.encode_chunk_key((number, 0, 0, 0))
+        try:
+            if not file.is_file():
+                raise ValueError("it is missing")  # zarr would read zeros
+            read: np.ndarray[Any, Any] = array[number]
+        except (OSError, ValueError, RuntimeError) as error:
+            raise DamagedDataError(name, scene, f"{file}: {error}; {_again(self.path)}") from error
+        return read
+
+
+def _again(path: Path) -> str:
+    return f"delete {path} and it is rendered again"
 
 
 def ensure(options: SceneOptions, progress: Progress | None = None) -> Path:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.contracts import Sample
-from engine.errors import WorldError
+from engine.errors import DamagedDataError, WorldError
 from engine_stereo.options import MotorcycleOptions
 
 _INSTALL = 'pip install "experiment-engine[stereo]"'
@@ -32,7 +36,11 @@ class Motorcycle:
         return 1
 
     def sample(self, index: int, rng: np.random.Generator | None) -> Sample:
-        """The pair; `rng` is not used. Raises WorldError without scikit-image, IndexError for another index than 0."""
+        """The pair; `rng` is not used.
+
+        Raises WorldError without scikit-image, DamagedDataError for a file that cannot be read, IndexError for another
+        index than 0.
+        """
         if index != 0:
             raise IndexError(f"the data set has one example, and its index is 0, not {index}")
         if self._example is None:
@@ -43,7 +51,8 @@ class Motorcycle:
 
 def _read(scale: float) -> Sample:
     folder = _shipped_data()
-    disparity = np.load(folder / "motorcycle_disp.npz")["arr_0"].astype(np.float32)
+    with _whole("disparity", folder / "motorcycle_disp.npz") as path, path.open("rb") as file, np.load(file) as arrays:
+        disparity = arrays["arr_0"].astype(np.float32)
     full_height, full_width = disparity.shape
     height, width = max(1, round(full_height * scale)), max(1, round(full_width * scale))
     # One sample of the truth a pixel, never a mean: a mean over an edge is the depth of neither side.
@@ -52,8 +61,8 @@ def _read(scale: float) -> Sample:
     disparity = disparity[rows[:, None], columns] * np.float32(width / full_width)
     valid = np.isfinite(disparity)
     return {
-        "left": _image(folder / "motorcycle_left.png", width, height),
-        "right": _image(folder / "motorcycle_right.png", width, height),
+        "left": _image("left", folder, width, height),
+        "right": _image("right", folder, width, height),
         "disparity": np.where(valid, disparity, np.float32(0))[None],
         "valid": valid[None],
         "id": "motorcycle",
@@ -77,12 +86,24 @@ def _centres(size: int, full: int) -> NDArray[np.intp]:
     return ((np.arange(size) + 0.5) * full / size).astype(np.intp)
 
 
-def _image(path: Path, width: int, height: int) -> NDArray[np.float32]:
+def _image(side: str, folder: Path, width: int, height: int) -> NDArray[np.float32]:
     from PIL import Image
 
-    with Image.open(path) as file:
-        picture = file.convert("RGB")
+    with _whole(side, folder / f"motorcycle_{side}.png") as path:
+        with Image.open(path) as file:
+            file.verify()  # the checksums, of which decoding leaves out the last
+        with Image.open(path) as file:
+            picture = file.convert("RGB")
     if picture.size != (width, height):
         # Pillow widens the filter when it shrinks, which is what keeps fine texture from aliasing.
         picture = picture.resize((width, height), Image.Resampling.BICUBIC)
     return np.ascontiguousarray(np.asarray(picture, dtype=np.float32).transpose(2, 0, 1))
+
+
+@contextmanager
+def _whole(array: str, file: Path) -> Iterator[Path]:
+    """Read a file; DamagedDataError for what zip, numpy and Pillow raise for one that is cut short or altered."""
+    try:
+        yield file
+    except (OSError, ValueError, LookupError, SyntaxError, EOFError, NotImplementedError, BadZipFile, zlib.error) as e:
+        raise DamagedDataError(array, "motorcycle", f"{file}: {e}; {_INSTALL} --force-reinstall") from e
