@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RECIPE ?= recipes/s2m2_pol.toml
 
-.PHONY: demo test faults lint clean
+.PHONY: demo test faults lint clean resume-peers
 
 demo: $(VENV)/.installed
 	$(BIN)/engine run $(RECIPE)
@@ -32,5 +32,16 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@
 
+# How runs of this engine and of other trainers resume: docs/resume_peers.md. Each trainer in an environment of its own.
+PEERS := accelerate lightning mmengine transformers
+
+resume-peers: $(VENV)/.installed $(PEERS:%=.venv-peers-%/.installed)
+	nice $(BIN)/python benchmarks/resume/measure.py --write docs/resume_peers.md
+
+.venv-peers-%/.installed: benchmarks/resume/requirements-%.txt benchmarks/resume/constraints.txt
+	$(PYTHON) -m venv .venv-peers-$*
+	.venv-peers-$*/bin/pip install --quiet --constraint benchmarks/resume/constraints.txt --requirement $<
+	touch $@
+
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* build
+	rm -rf $(VENV) .venv-peers-* .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* build
