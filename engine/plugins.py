@@ -18,7 +18,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -96,12 +96,18 @@ def guarded(what: str, passing: type[Exception] = EngineError) -> Iterator[None]
     """
     try:
         yield
-    except passing:
+    except (passing, KeyboardInterrupt, GeneratorExit):  # the last two are not the plugin's
         raise
     # A plugin is a stranger's code and may raise anything, even SystemExit from a script's last line. This is the only
-    # place that catches so broadly; everything that calls a plugin goes through it. KeyboardInterrupt passes.
-    except (Exception, SystemExit) as error:
-        raise PluginError(f"{what}: {type(error).__name__}: {error}") from error
+    # place that catches so broadly; everything that calls a plugin goes through it.
+    except BaseException as error:
+        raise PluginError(f"{what}: {type(error).__name__}: {_words(error)}") from error
+
+
+def _words(error: BaseException) -> str:
+    with suppress(Exception):  # what an exception says of itself is a stranger's code too
+        return str(error)
+    return "it cannot say why"
 
 
 @dataclass(frozen=True)

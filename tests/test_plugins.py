@@ -6,6 +6,7 @@ import importlib.metadata
 import pickle
 import subprocess
 import sys
+from asyncio import CancelledError
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +177,11 @@ class TestBuilding:
 
         with pytest.raises(WorldError, match="the disk is full"):
             self.build(factory)
+
+
+class WordlessError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
 
 
 class TestBrokenPlugins:
@@ -397,6 +403,16 @@ class TestEvents:
         ) as caught:
             self.listener(ValueError("no server")).emit(NOTE)
         assert isinstance(caught.value.__cause__, ValueError)
+
+    @pytest.mark.parametrize(
+        ("error", "words"),
+        [(CancelledError("closed"), "CancelledError: closed"), (WordlessError(), "WordlessError: it cannot say why")],
+    )
+    def test_any_failure_is_told_even_one_that_no_exception_clause_expects(
+        self, error: BaseException, words: str
+    ) -> None:
+        with pytest.raises(PluginError, match=f"plugin 'tracker' failed in engine_note: {words}"):
+            self.listener(error).emit(NOTE)
 
     @pytest.mark.parametrize("error", [KeyboardInterrupt(), WorldError("the disk is full")])
     def test_an_interrupt_and_an_explained_error_pass(self, error: BaseException) -> None:

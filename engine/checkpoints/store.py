@@ -71,8 +71,10 @@ class CheckpointStore:
             return
         try:
             pending.result()
-        except (OSError, RuntimeError) as error:  # torch.save tells of a full disk by a RuntimeError
-            reason = getattr(error, "strerror", None) or error
+        except (OSError, RuntimeError) as error:
+            # torch meets a failed write with an error of its own, which says nothing of a full disk.
+            cause = error.__context__ if isinstance(error.__context__, OSError) else error
+            reason = getattr(cause, "strerror", None) or cause
             raise WorldError(f"a checkpoint could not be written to {self.folder}: {reason}") from error
 
     def close(self) -> None:
@@ -82,16 +84,25 @@ class CheckpointStore:
         finally:
             self._writer.shutdown()
 
-    def latest(self, tell: Callable[[str], None]) -> Checkpoint | None:
-        """The newest checkpoint whose files match their digests; damaged ones are passed over and told of."""
+    def latest(
+        self, tell: Callable[[str], None], wrong: Callable[[Checkpoint], str] = lambda checkpoint: ""
+    ) -> Checkpoint | None:
+        """The newest checkpoint whose files match their digests; damaged ones are passed over and told of.
+
+        So are those in which `wrong` finds something, which it says in words.
+        """
         for aside in self.folder.glob(".step-*.old"):  # a process died while it replaced this one
             target = self.folder / aside.name.removeprefix(".").removesuffix(".old")
             shutil.rmtree(aside) if target.exists() else aside.rename(target)
         for folder in sorted(self.folder.glob("step-*"), reverse=True):
             try:
-                return read_checkpoint(folder)
+                checkpoint = read_checkpoint(folder)
             except WorldError as damage:
                 tell(f"{damage}; the checkpoint before it is used")
+                continue
+            if not (what := wrong(checkpoint)):
+                return checkpoint
+            tell(f"{folder}: {what}; the checkpoint before it is used")
         return None
 
     def _write(
@@ -102,7 +113,8 @@ class CheckpointStore:
         partial.mkdir(parents=True)
         for name, tensors in files.items():
             write_weights(partial / name, tensors)
-        torch.save(state, partial / STATE)
+        with (partial / STATE).open("wb") as file:  # torch, given a path, hides why it cannot write there
+            torch.save(state, file)
         digests = {name: file_digest(partial / name) for name in [*files, STATE]}
         (partial / MANIFEST).write_text(json.dumps({"step": step, "files": digests}, indent=1))
         for path in [*partial.iterdir(), partial]:

@@ -220,7 +220,7 @@ def collate(samples: list[Sample]) -> Batch:
         if len(shapes) > 1:
             ids = ", ".join(f"{sample.get('id', '?')} {np.shape(sample[name])}" for sample in samples)
             raise InputError(
-                f"field '{name}' differs in size within a batch: {ids}", "crop to one size, or batch_size = 1"
+                f"{source}: field '{name}' differs in size within a batch: {ids}", "crop to one size, or batch_size = 1"
             )
     with guarded(f"{source}: its samples cannot be stacked"):
         batch: Batch = default_collate([dict(sample) for sample in samples])

@@ -55,6 +55,12 @@ class Fingerprint:
         lines = "".join(f"{name} {value}\n" for name, value in sorted(self.tensors.items()))
         return hashlib.sha256(lines.encode()).hexdigest()
 
+    def changed(self, tensors: Mapping[str, Tensor]) -> list[str]:
+        """Which of `tensors` are frozen and no longer what they were."""
+        return sorted(
+            name for name, value in self.tensors.items() if name in tensors and _digest(tensors[name]) != value
+        )
+
 
 def fingerprint(system: nn.Module, selection: Selection) -> Fingerprint:
     """Digest what the selection freezes: parameters and buffers."""

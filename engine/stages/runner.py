@@ -35,6 +35,7 @@ from engine.training.state import seed_everything
 WEIGHTS = "weights.safetensors"
 RECORD = "record.json"
 ENTRY = "entry.json"
+FROZEN = "frozen.json"
 CHECKPOINTS = "checkpoints"
 
 
@@ -71,7 +72,7 @@ class StageRun:
         self.session.check_stop(f"before stage {self.stage.name}")
         self.folder.mkdir(parents=True, exist_ok=True)
         self.session.emit(self._started())
-        resume = CheckpointStore(self.folder / CHECKPOINTS, self.stage.train.keep).latest(self._warn)
+        resume = CheckpointStore(self.folder / CHECKPOINTS, self.stage.train.keep).latest(self._warn, self._changed)
         if resume:
             self._recall_entry()
         system = self.session.system(self.source)
@@ -88,6 +89,11 @@ class StageRun:
         for gate in self._gates("exit"):
             self._judge(gate, measured, extensions_left=0)
         return self._hand_on(system, frozen, time.perf_counter() - began)
+
+    def _changed(self, checkpoint: Checkpoint) -> str:
+        """What is wrong with a checkpoint whose frozen tensors are not those that the stage began with."""
+        changed = freeze.Fingerprint(read_json(self.folder / FROZEN)).changed(checkpoint.weights)
+        return f"frozen tensors had changed when it was saved: {', '.join(changed[:8])}" if changed else ""
 
     def _warn(self, text: str) -> None:
         self.session.emit(events.Note("warning", text, {"stage": self.stage.name}))
@@ -205,7 +211,7 @@ class StageRun:
 
     def _fingerprint(self, system: System, selection: Selection, resumed: bool) -> freeze.Fingerprint:
         """Digest the frozen part; a resumed stage must still hold what it held when it began."""
-        path = self.folder / "frozen.json"
+        path = self.folder / FROZEN
         if not resumed:
             before = freeze.fingerprint(system, selection)
             self.session.write(path, before.tensors)
