@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,12 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
-from engine.checkpoints.weights import write_weights
-from engine.errors import WorldError
+from engine.checkpoints.weights import read_torch, read_weights, write_weights
+from engine.errors import InputError, WorldError
 from engine.files import file_digest, read_json, sync, write_whole
 
 MANIFEST = "manifest.json"
@@ -155,16 +152,12 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     try:
         return Checkpoint(
             step=step,
-            weights=load_file(folder / WEIGHTS),
-            average=load_file(folder / AVERAGE) if AVERAGE in files else None,
-            state=torch.load(folder / STATE, map_location="cpu", weights_only=True),
+            weights=read_weights(folder / WEIGHTS),
+            average=read_weights(folder / AVERAGE) if AVERAGE in files else None,
+            state=read_torch(folder / STATE),
         )
-    except pickle.UnpicklingError as error:
-        raise WorldError(
-            f"{folder / STATE} holds more than numbers and is not opened, since that could run code"
-        ) from error
-    except (OSError, ValueError, RuntimeError, EOFError, SafetensorError) as error:
-        raise WorldError(f"{folder} cannot be read: {error}") from error
+    except InputError as error:
+        raise WorldError(str(error)) from error
 
 
 def _copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

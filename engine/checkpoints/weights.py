@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pickle
+import struct
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -16,6 +19,21 @@ from engine.errors import InputError, WorldError
 
 WRAPPERS = ("state_dict", "model")
 """Keys under which published checkpoints keep their tensors."""
+
+DAMAGES = (
+    OSError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    AssertionError,
+    ArithmeticError,
+    MemoryError,
+    struct.error,
+)
+"""What torch raises for a file that is cut short or altered: wherever it is, its pickle is read as it stands."""
 
 
 @dataclass(frozen=True)
@@ -63,23 +81,38 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         except SafetensorError as error:
             raise WorldError(f"{path} is damaged or not a safetensors file: {error}") from error
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if not _may_be_torch_file(path):
-            raise InputError(f"{path} is not a torch file") from error
-        raise InputError(f"{path} holds more than tensors and is not opened, since that could run code") from error
-    except (RuntimeError, EOFError) as error:
-        raise WorldError(f"{path} is damaged or not a torch file: {error}") from error
+    content = read_torch(path)
     for key in WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
             break
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+    if not isinstance(content, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
+    ):
         raise InputError(
             f"{path} holds no mapping of tensors (looked at the top level and under {', '.join(WRAPPERS)})"
         )
     return content
+
+
+def read_torch(path: Path) -> Any:
+    """What a torch file holds, read without running code from it.
+
+    Raises WorldError when it is damaged, InputError when it is no torch file or one that could run code.
+    """
+    try:
+        with warnings.catch_warnings(
+            action="ignore"
+        ):  # of what is odd about a file that is refused, or read all the same
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if not _may_be_torch_file(path):
+            raise InputError(f"{path} is not a torch file") from error
+        raise InputError(
+            f"{path} holds more than tensors, or is damaged, and is not opened, since that could run code"
+        ) from error
+    except DAMAGES as error:
+        raise WorldError(f"{path} is damaged or not a torch file: {error}") from error
 
 
 def _may_be_torch_file(path: Path) -> bool:

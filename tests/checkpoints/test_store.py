@@ -254,7 +254,7 @@ def test_a_state_that_would_run_code_is_not_opened_even_with_the_right_digest(tm
     manifest: Mapping[str, Any] = json.loads((folder / MANIFEST).read_text())
     manifest["files"][STATE] = file_digest(folder / STATE)
     (folder / MANIFEST).write_text(json.dumps(manifest))
-    with pytest.raises(WorldError, match=r"state\.pt holds more than numbers and is not opened"):
+    with pytest.raises(WorldError, match=r"state\.pt holds more than tensors, or is damaged, and is not opened"):
         read_checkpoint(folder)
     assert not (tmp_path / "trace").exists()
 

@@ -1,17 +1,22 @@
 from __future__ import annotations
 
+import json
 import os
+import pickle
+import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors import safe_open
 from torch import Tensor, nn
 from toy_world import system
 
 from engine.checkpoints.weights import load_into, load_system, read_weights, write_weights
-from engine.errors import InputError, WorldError
+from engine.errors import EngineError, InputError, WorldError
 
 
 def module() -> nn.Module:
@@ -120,7 +125,7 @@ def test_torch_files_are_read_with_and_without_wrappers(tmp_path: Path, content:
     assert torch.equal(read_weights(tmp_path / "w.pth")["w"], torch.ones(2))
 
 
-@pytest.mark.parametrize("content", [[1, 2], {"epoch": 3}, {"state_dict": {"w": 1}}])
+@pytest.mark.parametrize("content", [[1, 2], {"epoch": 3}, {"state_dict": {"w": 1}}, {1: torch.ones(2)}])
 def test_a_torch_file_without_tensors_is_the_users_mistake(tmp_path: Path, content: Any) -> None:
     torch.save(content, tmp_path / "w.pth")
     with pytest.raises(InputError, match="holds no mapping of tensors"):
@@ -137,8 +142,13 @@ class Malicious:
         return os.mkdir, (str(self.trace),)
 
 
-def test_a_file_that_would_run_code_is_refused_with_the_reason(tmp_path: Path) -> None:
-    torch.save({"w": Malicious(tmp_path / "trace")}, tmp_path / "w.pth")
+@pytest.mark.parametrize("kind", ["zip", "before torch 1.6", "pickle"])
+def test_a_file_that_would_run_code_is_refused_with_the_reason(tmp_path: Path, kind: str) -> None:
+    content, path = {"w": Malicious(tmp_path / "trace")}, tmp_path / "w.pth"
+    if kind == "pickle":
+        path.write_bytes(pickle.dumps(content))
+    else:
+        torch.save(content, path, _use_new_zipfile_serialization=kind == "zip")
     with pytest.raises(InputError, match="could run code"):
         read_weights(tmp_path / "w.pth")
     assert not (tmp_path / "trace").exists()
@@ -155,6 +165,101 @@ def test_a_damaged_file_is_a_fault_of_the_world(tmp_path: Path, name: str, conte
     path.write_bytes(path.read_bytes()[:500] if content == "truncated" else b"")
     with pytest.raises(WorldError, match=f"{name} is damaged"):
         read_weights(path)
+
+
+def read_or_refused(path: Path) -> dict[str, Tensor] | EngineError:
+    try:
+        return read_weights(path)
+    except EngineError as error:
+        return error
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, bytes]]:
+    """A file of each kind that is read, and its bytes."""
+    folder = tmp_path_factory.mktemp("weights")
+    tensors = {"a": torch.arange(12.0).reshape(3, 4), "b": torch.ones(5, dtype=torch.int64)}
+    torch.save(tensors, folder / "zip.pth")
+    torch.save(tensors, folder / "old.pth", _use_new_zipfile_serialization=False)
+    write_weights(folder / "w.safetensors", tensors, {"stage": "A"})
+    return {file.name: (file, file.read_bytes()) for file in folder.iterdir()}
+
+
+@settings(max_examples=150)
+@given(
+    st.sampled_from(["zip.pth", "old.pth", "w.safetensors"]),
+    st.lists(st.tuples(st.integers(0, 600), st.integers(0, 255)), max_size=4),
+    st.one_of(st.none(), st.floats(0, 1)),
+)
+def test_damage_anywhere_is_told_or_leaves_tensors_by_name(
+    files: dict[str, tuple[Path, bytes]], name: str, changes: list[tuple[int, int]], cut: float | None
+) -> None:
+    path, whole = files[name]
+    content = bytearray(whole)
+    for place, byte in changes:  # the pickle of a zip begins after its 64 bytes, the header of the others at once
+        content[place % len(content)] = byte
+    path.write_bytes(content if cut is None else content[: int(cut * len(content))])
+    read = read_or_refused(path)
+    if isinstance(read, EngineError):
+        assert str(path) in str(read)
+    else:
+        assert all(isinstance(each, str) and isinstance(value, Tensor) for each, value in read.items())
+
+
+def header(tensors: Any, length: int | None = None) -> bytes:
+    """A safetensors file of 32 bytes of numbers under a header that says anything."""
+    text = tensors if isinstance(tensors, bytes) else json.dumps(tensors).encode()
+    return struct.pack("<Q", len(text) if length is None else length) + text + bytes(32)
+
+
+def tensor(*offsets: int, shape: tuple[int, ...] = (4,), dtype: str = "F32") -> dict[str, Any]:
+    return {"dtype": dtype, "shape": shape, "data_offsets": offsets}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        header({"w": tensor(0, 16)}, length=2**63),
+        header({"w": tensor(0, 16)}, length=10**6),
+        header({"w": tensor(0, 16)}, length=3),
+        header(b"{"),
+        header(b"[]"),
+        header(b"\xff" * 8),
+        header(b"[" * 5000),
+        header({"a": tensor(0, 16), "b": tensor(8, 24)}),
+        header({"a": tensor(0, 16), "b": tensor(20, 32)}),
+        header({"w": tensor(0, 64)}),
+        header({"w": tensor(16, 0)}),
+        header({"w": tensor(0, 16, shape=(2**40, 2**40))}),
+        header({"w": tensor(0, 16, dtype="F99")}),
+        header({"w": {}}),
+        header({"__metadata__": {"n": 1}, "w": tensor(0, 32, shape=(8,))}),
+    ],
+)
+def test_a_header_that_lies_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(WorldError, match=r"w\.safetensors is damaged or not a safetensors file"):
+        read_weights(path)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-1, 40) | st.sampled_from([2**64, 1e300, "F32", "BF16", "I64", ""]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["w", "dtype", "shape", "data_offsets", "__metadata__"]), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=100)
+@given(JSON)
+def test_any_header_is_read_or_refused(files: dict[str, tuple[Path, bytes]], said: Any) -> None:
+    path, _ = files["w.safetensors"]
+    path.write_bytes(header(said))
+    read = read_or_refused(path)
+    assert isinstance(read, WorldError) or not read
 
 
 def test_a_missing_file_is_a_fault_of_the_world(tmp_path: Path) -> None:
