@@ -7,6 +7,7 @@ forks a process for each run that it is asked for; that process starts with noth
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import signal
@@ -69,6 +70,7 @@ def script(main: Callable[[Cell], int | None], flavours: Sequence[str], packages
     if asked.versions:
         print(json.dumps({name: version(name) for name in packages}))
     elif asked.serve:
+        importlib.import_module("torch._dynamo")  # an optimiser's first step imports it, which takes a second
         for line in sys.stdin:
             print(_forked(run, parser.parse_args(json.loads(line))), flush=True)
     else:

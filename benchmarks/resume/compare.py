@@ -32,7 +32,7 @@ class Outcome:
 
     @property
     def identical(self) -> bool:
-        same = self.same_weights and self.same_samples and self.same_losses == self.steps == self.made
+        same = self.same_weights and self.same_samples and self.same_losses == self.steps == self.made > 0
         return same and not self.error
 
 

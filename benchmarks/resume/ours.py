@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
-from cell import LIMIT, Cell, script
+from cell import Cell, script
 from safetensors.torch import load_file
-from work import BATCH, BOUNDARY, EPOCH_STEPS, LEARNING_RATE, SAVE_EVERY, SEED, STEPS, WEIGHT_DECAY
+from work import BATCH, BOUNDARY, EPOCH_STEPS, LEARNING_RATE, SAVE_EVERY, SEED, STEPS, WEIGHT_DECAY, Watch
+
+import engine.cli.main
+import engine.runs.execute  # what a run imports by and by, so that a fork of this process starts at once
 
 HERE = Path(__file__).parent
 ONE_STAGE = "engine run"
@@ -52,19 +54,25 @@ def recipe(asked: Cell) -> str:
 
 def main(asked: Cell) -> int:
     path, runs = asked.folder / "recipe.toml", asked.folder / "runs"
-    command = [sys.executable, "-m", "engine", "run", str(path), "--runs", str(runs)]
-    if asked.resumes:
-        command.append("--resume")
-    else:
+    if not asked.resumes:
         path.write_text(recipe(asked))
     watch = {"folder": str(asked.folder), "attempt": asked.attempt, "stop": asked.stop}
-    environment = {**os.environ, "RESUME_WATCH": json.dumps(watch)}
-    ended = subprocess.run(command, env=environment, check=False, timeout=LIMIT)
-    if ended.returncode == 0:
-        (run,) = (runs / "resume").iterdir()
-        weights = load_file(max(run.glob("stage-*/weights.safetensors"), key=lambda file: file.stat().st_mtime_ns))
-        asked.watch().finish({name.removeprefix(PREFIX): tensor for name, tensor in weights.items()})
-    return ended.returncode
+    os.environ["RESUME_WATCH"] = json.dumps(watch)
+    sys.argv = ["engine", "run", str(path), "--runs", str(runs), *(["--resume"] if asked.resumes else [])]
+    try:
+        engine.cli.main.main()
+    except SystemExit as ended:
+        if ended.code:
+            return int(ended.code)
+    keep_weights(asked.folder)
+    return 0
+
+
+def keep_weights(folder: Path) -> None:
+    """Copy what the last stage of the run in `folder` handed on to where every trainer leaves its weights."""
+    files = folder.glob("runs/resume/*/stage-*/weights.safetensors")
+    weights = load_file(max(files, key=lambda file: file.stat().st_mtime_ns))
+    Watch(folder, 0, None).finish({name.removeprefix(PREFIX): tensor for name, tensor in weights.items()})
 
 
 if __name__ == "__main__":
