@@ -14,7 +14,7 @@ RAISED = (
     "StopIteration",
     "SystemExit",
     "UnprintableError",
-    "GeneratorExit",
+    "CancelledError",
 )
 HOOKS = (
     "run_started",

@@ -22,7 +22,7 @@ from forked import Forks
 from faults.disk import can_mount, private_mounts
 from faults.workplace import Case, KindOfFault, LostError, MissedError, Workplace, workplace_folder
 
-FAMILIES = ("kills", "signals", "disk", "damage", "nonfinite", "processes", "broken_plugins", "hostile")
+FAMILIES = ("kills", "signals", "disk", "damage", "nonfinite", "processes", "broken_plugins", "hostile", "stores")
 KINDS: dict[str, tuple[KindOfFault, int]] = {
     name: kind for family in FAMILIES for name, kind in importlib.import_module(f"faults.{family}").KINDS.items()
 }

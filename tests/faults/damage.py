@@ -62,18 +62,19 @@ async def of_weights_handed_on(case: Case) -> None:
 async def of_json(case: Case) -> None:
     """Any JSON of the run: it is told by name, or the run recovers; never a traceback, never other weights."""
     await case.place.stopped(case.rng.choice(("step A 5", "step B 5", "stage_started C", "step C 7")), case)
-    found = sorted({*case.run_folder.rglob("*.json")} - {*case.run_folder.rglob("checkpoints/**/*.json")})
+    run = case.run_folder
+    found = sorted({*run.rglob("*.json")} - {*run.rglob("checkpoints/**/*.json")})
     path = case.rng.choice(found)
     whole = path.read_bytes()
     what = harm(path, case.rng)
     by_recipe = ("run", "toy.toml", "--resume")
-    by_folder = ("run", str(case.run_folder.relative_to(case.folder)), "--resume")
+    by_folder = ("run", str(run.relative_to(case.folder)), "--resume")
     done = await case.run(*case.rng.choice((by_recipe, by_folder)))
     if done.code == 0:
         case.same_weights()
         return
     demand(done.code in (1, 2), f"after {what}, exit {done.code}: {done.err}")
-    told = path.name in done.err or case.run_folder.name in done.err or "no unfinished run" in done.err
+    told = path.name in done.err or run.name in done.err or "no unfinished run" in done.err
     demand(told, f"after {what}, neither the file nor its run is named: {done.err}")
     path.write_bytes(whole)  # the user puts back what was named
     await case.resume()

@@ -41,7 +41,7 @@ async def full(case: Case) -> None:
 async def _tmpfs(case: Case) -> None:
     runs = case.folder / "runs"
     runs.mkdir()
-    whole = _pages(case.place.untouched.parent.parent)
+    whole = _pages(case.reference / "runs")
     size = case.rng.randrange(2, whole) * PAGE
     await _mount("-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(runs))
     try:

@@ -12,7 +12,7 @@ KILLED = -signal.SIGKILL
 
 async def at_a_step(case: Case) -> None:
     """Killed in the hook of a random step."""
-    await _kill(case, case.place.moment(case.rng, "step"))
+    await kill(case, case.place.moment(case.rng, "step"))
     await case.resume()
 
 
@@ -37,7 +37,7 @@ async def at_any_moment(case: Case) -> None:
 async def between_stages(case: Case) -> None:
     """Killed where one stage ends and the next begins, among the files that are handed on."""
     kinds = ("stage_started", "stage_frozen", "stage_finished", "run_started", "run_finished", "gate_decided")
-    await _kill(case, case.place.moment(case.rng, *kinds))
+    await kill(case, case.place.moment(case.rng, *kinds))
     if not case.is_done():
         await case.resume()
     case.nothing_lost()
@@ -47,14 +47,14 @@ async def in_an_evaluation(case: Case) -> None:
     """Killed while a held-out sample is drawn or when the figures are there."""
     held_out = [f"sample val-{index}" for index in range(6)]
     moment = case.rng.choice([*held_out, *(m for m in case.place.moments if m.startswith("evaluated"))])
-    await _kill(case, moment)
+    await kill(case, moment)
     await case.resume()
 
 
 async def in_a_save(case: Case) -> None:
     """Killed at an operation on the files of a checkpoint, or at a byte of one of them."""
     if case.rng.random() < 0.5:
-        await _kill(case, case.place.moment(case.rng, "operation"))
+        await kill(case, case.place.moment(case.rng, "operation"))
     else:
         moment = case.place.moment(case.rng, "write").replace("write", "operation")
         done = await case.strike("run", "toy.toml", fault={moment: f"limit {case.rng.randrange(1, 9000)}"})
@@ -68,11 +68,11 @@ async def several_times(case: Case) -> None:
     case.faults = 3
     for stage, more in (("A", ()), ("B", ("--resume",)), ("C", ("--resume",))):
         # From step 4 on: a resumed stage does not pass the steps before its checkpoint again.
-        await _kill(case, f"step {stage} {case.rng.randrange(4, 9)}", *more)
+        await kill(case, f"step {stage} {case.rng.randrange(4, 9)}", *more)
     await case.resume()
 
 
-async def _kill(case: Case, moment: str, *more: str) -> None:
+async def kill(case: Case, moment: str, *more: str) -> None:
     done = await case.strike("run", "toy.toml", *more, fault={moment: "SIGKILL"})
     demand(done.code == KILLED, f"the process should have been killed at {moment}, exit {done.code}: {done.err}")
     case.note_kill()

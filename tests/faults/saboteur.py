@@ -18,6 +18,7 @@ A fault that was brought is noted in the file `hits`. With SABOTAGE_LOG every mo
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import multiprocessing
@@ -31,6 +32,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from engine_scenes.dataset import PolarizedScenes
+from engine_scenes.options import SceneOptions
 from toy_plugin import (
     BaseOptions,
     BoundOptions,
@@ -43,6 +46,7 @@ from toy_plugin import (
     ToyMetric,
 )
 
+from engine.contracts import Progress
 from engine.hookspecs import hookimpl
 from engine.prediction import Batch, Prediction
 
@@ -68,7 +72,7 @@ RAISED: dict[str, BaseException] = {
     "StopIteration": StopIteration(),
     "SystemExit": SystemExit(0),
     "UnprintableError": UnprintableError(),
-    "GeneratorExit": GeneratorExit(),  # not an Exception: `except Exception` does not see it
+    "CancelledError": asyncio.CancelledError("closed"),  # not an Exception: `except Exception` does not see it
 }
 
 
@@ -163,6 +167,28 @@ class FragileData(ToyData):
         return sample
 
 
+class FragileScenes:
+    """Rendered scenes, read from their zarr store, for the toy's model."""
+
+    def __init__(self, options: SceneOptions) -> None:
+        self.rendered = PolarizedScenes(options)
+
+    def __len__(self) -> int:
+        return len(self.rendered)
+
+    def prepare(self, progress: Progress) -> None:
+        self.rendered.prepare(progress)
+
+    def sample(self, index: int, rng: np.random.Generator | None) -> dict[str, Any]:
+        scene = self.rendered.sample(index, rng)
+        return {
+            "image": scene["left"].mean(0, keepdims=True) / 255,
+            "signal": scene["polarization_left"][:1],
+            "target": scene["disparity"],
+            **{name: scene[name] for name in ("valid", "id", "scene")},
+        }
+
+
 class Spoilt(torch.autograd.Function):
     """The identity, with a gradient of NaN."""
 
@@ -251,6 +277,7 @@ def engine_injections(register: Any) -> None:
 @hookimpl
 def engine_datasets(register: Any) -> None:
     register("fragile", DataOptions, FragileData)
+    register("scenes", SceneOptions, FragileScenes)
 
 
 @hookimpl

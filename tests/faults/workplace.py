@@ -73,13 +73,8 @@ class Workplace:
     forks: Forks
     moments: list[str] = field(default_factory=list)
     seconds: float = 0.0
-    templates: dict[str, asyncio.Task[Path]] = field(default_factory=dict)
+    made: dict[str, asyncio.Task[Path]] = field(default_factory=dict)
     saves: list[bool] = field(default_factory=list)  # for each process that was killed: whether a save was under way
-
-    @property
-    def untouched(self) -> Path:
-        """The run that nobody touched."""
-        return only_run(self.root / "untouched")
 
     @property
     def every_step(self) -> Path:
@@ -104,19 +99,28 @@ class Workplace:
         """A moment of the untouched run whose first word is one of `kinds`."""
         return rng.choice([moment for moment in self.moments if moment.split()[0] in kinds])
 
-    async def stopped(self, moment: str, case: Case, *more: str) -> None:
-        """Put a run that was stopped by SIGTERM at `moment` into the folder of a case."""
-        name = " ".join((moment, *more))
-        if name not in self.templates:
-            self.templates[name] = asyncio.ensure_future(self._stop(moment, len(self.templates), more))
-        shutil.rmtree(case.folder)
-        shutil.copytree(await self.templates[name], case.folder, symlinks=True)
+    async def once(self, name: str, make: Callable[[Case], Awaitable[None]]) -> Path:
+        """The folder of a case that `make` fills, which is made for the first that asks for `name`."""
 
-    async def _stop(self, moment: str, number: int, more: tuple[str, ...]) -> Path:
-        case = Case(self, self.root / f"stopped-{number}", random.Random(0))
-        done = await case.run("run", "toy.toml", *more, fault={moment: "SIGTERM"})
-        demand(done.code == 5, f"SIGTERM at {moment} ends with {done.code}: {done.err}")
-        return case.folder
+        async def made() -> Path:
+            case = Case(self, self.root / f"made-{len(self.made)}", random.Random(0))
+            await make(case)
+            return case.folder
+
+        if name not in self.made:
+            self.made[name] = asyncio.ensure_future(made())
+        return await self.made[name]
+
+    async def stopped(self, moment: str, case: Case) -> None:
+        """Put a run that was stopped by SIGTERM at `moment` into the folder of a case."""
+
+        async def stop(first: Case) -> None:
+            done = await first.run("run", "toy.toml", fault={moment: "SIGTERM"})
+            demand(done.code == 5, f"SIGTERM at {moment} ends with {done.code}: {done.err}")
+
+        folder = await self.once(moment, stop)
+        shutil.rmtree(case.folder)
+        shutil.copytree(folder, case.folder)
 
 
 @dataclass
@@ -127,10 +131,16 @@ class Case:
     folder: Path
     rng: random.Random
     faults: int = 1
+    reference: Path = field(init=False)  # the run to compare with
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True)
-        recipe = merged(RECIPE, CHANGES) | {"plugins": [str(PLUGIN)]}
+        self.reference = self.place.root / "untouched"
+        self.write()
+
+    def write(self, **changes: Any) -> None:
+        """Write the recipe, with tables changed."""
+        recipe = merged(merged(RECIPE, CHANGES), changes) | {"plugins": [str(PLUGIN)]}
         (self.folder / "toy.toml").write_text(toml(recipe))
 
     @property
@@ -151,7 +161,7 @@ class Case:
         self, *arguments: str, fault: Mapping[str, str] | None = None, environment: Mapping[str, str] | None = None
     ) -> Running:
         """Start `engine ARGUMENTS` in the case's folder."""
-        more = {"OMP_NUM_THREADS": "1", **(environment or {})}
+        more = {"OMP_NUM_THREADS": "1", "ENGINE_CACHE": str(self.folder / "cache"), **(environment or {})}
         if fault:
             more["SABOTAGE"] = json.dumps(fault)
         with (self.folder / "log").open("a") as log:
@@ -208,7 +218,7 @@ class Case:
     def nothing_lost(self) -> None:
         """The run is done, and its weights, losses and held-out figures are those of the untouched run, bit for bit."""
         self.same_weights()
-        run, other = self.run_folder, self.place.untouched
+        run, other = self.run_folder, only_run(self.reference)
         demand(self.is_done(), "the status is not 'done'")
         for stage in STAGES:
             for path in sorted((other / f"stage-{stage}").glob("evaluation-after-*.json")):
@@ -227,10 +237,8 @@ class Case:
         for stage in STAGES:
             path = self.run_folder / f"stage-{stage}" / "weights.safetensors"
             demand(path.exists(), f"stage {stage} handed on no weights")
-            demand(
-                same(path, self.place.untouched / f"stage-{stage}" / "weights.safetensors"),
-                f"the weights of stage {stage} differ from the untouched run's",
-            )
+            other = only_run(self.reference) / f"stage-{stage}" / "weights.safetensors"
+            demand(same(path, other), f"the weights of stage {stage} differ from the untouched run's")
 
     def note_kill(self) -> None:
         """After a kill: note whether a save was under way."""
@@ -287,5 +295,6 @@ def checkpoints(run: Path) -> list[Path]:
 
 
 def workplace_folder() -> Path:
-    """A fresh folder for a campaign."""
-    return Path(tempfile.mkdtemp(prefix="faults-", dir=os.environ.get("FAULTS_TMP")))
+    """A fresh folder for a campaign; in memory where there is one, so that hundreds of runs do not wait for a disk."""
+    memory = Path("/dev/shm")
+    return Path(tempfile.mkdtemp(prefix="faults-", dir=memory if os.access(memory, os.W_OK) else None))
