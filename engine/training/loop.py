@@ -34,6 +34,11 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
+REVIEW_EVERY = 1000
+"""Steps after which the guard's verdicts are looked at where nothing is reported: until then each is kept on the
+device, and a run that has gone wrong goes on."""
+
+
 @dataclass
 class Task:
     """All that the loop needs to train one stage.
@@ -111,8 +116,9 @@ def train(task: Task, resume: Checkpoint | None = None) -> None:
         last = progress.step == stage.steps
         report = last or _due(progress.step, settings.log_every)
         measure, save = _due(progress.step, settings.evaluate_every), _due(progress.step, settings.checkpoint_every)
-        if report:
+        if report or _due(progress.step, REVIEW_EVERY):
             progress.skipped += review(task, guard, progress)  # nothing is told, measured or kept before this
+        if report:
             rate = optimizer.param_groups[0]["lr"]
             task.emit(meter.report(stage.name, stage.steps, progress.step, progress.skipped, rate))
         stop = agreement.to_stop() and not last

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from toy_world import STAGE_A, STAGE_B, system
 from engine.data.loader import Order, training_batches
 from engine.recipe.schema import Stage, Train
 from engine.system import System
+from engine.training import loop
 from engine.training.loop import draw_warp
 
 
@@ -135,6 +137,19 @@ def test_events_report_means_rates_and_shares(engine: Command, toy_recipe: Write
         assert event["learning_rate"] == pytest.approx(0.02)
         assert 0 <= event["data_share"] <= 1
         assert event["skipped"] == 0
+
+
+def test_a_run_that_seldom_reports_is_watched_all_the_same(
+    engine: Command, toy_recipe: WriteRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    monkeypatch.setattr(loop, "REVIEW_EVERY", 5)
+    monkeypatch.setattr(loop, "factor", lambda step, *_: made.append(step) or 1.0)
+    stage = {**STAGE_A, "steps": 60}
+    done = engine("run", toy_recipe(stage=[stage], data={"train": {"spoil": 1}}, train={"log_every": 1000}))
+    assert done.code == 3
+    (bad,) = re.findall(r"not finite at step (\d+)", done.err)
+    assert made[-1] == int(bad) // 5 * 5 + 4
 
 
 def test_the_best_checkpoint_is_the_one_with_the_least_error(engine: Command, toy_recipe: WriteRecipe) -> None:
