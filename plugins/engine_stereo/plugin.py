@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from engine.hookspecs import Register, hookimpl
 from engine_stereo import options
+from engine_stereo.data.building import factory
+from engine_stereo.data.readers import READERS
 
 
 @hookimpl
@@ -24,5 +26,7 @@ def engine_metrics(register: Register) -> None:
 
 @hookimpl
 def engine_datasets(register: Register) -> None:
-    """A real pair with ground truth that needs no download."""
+    """A real pair with ground truth that needs no download, one's own folder, and published sets in their layout."""
     register("motorcycle", options.MotorcycleOptions, "engine_stereo.motorcycle:Motorcycle")
+    for name, (reader_options, lister) in READERS.items():
+        register(name, reader_options, factory(lister))

@@ -1,0 +1,1 @@
+"""Stereo data made of files: encodings, pictures, calibration, examples, and readers of known sets."""

@@ -1,0 +1,74 @@
+"""What a stored number means: the encodings that files of disparity or depth use, and those of known data sets.
+
+Imports no numpy, because the options of every data set are registered before anything is read.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Kind = Literal["pfm", "png", "npy", "npz", "fsd", "sintel", "dsp5", "exr"]
+
+
+class Depth(BaseModel):
+    """How depth becomes disparity: d = focal * baseline / (stored * unit) - doffs, in px."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    focal: float = Field(gt=0, description="px, at the stored resolution")
+    baseline: float = Field(gt=0, description="m")
+    doffs: float = Field(0.0, description="px; x of the right principal point minus that of the left")
+    unit: float = Field(1.0, gt=0, description="m a stored unit")
+
+
+class Encoding(BaseModel):
+    """How a file holds disparity, or depth that disparity follows from."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Kind = Field(description="the file's format, and for 'fsd' and 'sintel' what its colours mean")
+    per_px: float = Field(1.0, gt=0, description="stored units a pixel of disparity: 256 in KITTI's files")
+    invalid: list[float] = Field([], description="stored values that mean unknown; NaN and infinity always do")
+    absolute: bool = Field(False, description="for sets that store a view's disparity as a negative number")
+    key: str = Field("disparity", description="the array in an npz or HDF5 file, the channel of an EXR")
+    subsample: int = Field(1, ge=1, description="stored rows and columns a pixel of the image: 2 in Spring's files")
+    depth: Depth | None = Field(None, description="set where the file holds depth")
+
+
+PRESETS: dict[str, Encoding] = {
+    "argoverse": Encoding(kind="png", per_px=256, invalid=[0]),
+    "booster": Encoding(kind="npy", invalid=[0]),
+    "crestereo": Encoding(kind="png", per_px=32, invalid=[0]),
+    "drivingstereo": Encoding(kind="png", per_px=256, invalid=[0]),
+    "drivingstereo_full": Encoding(kind="png", per_px=128, invalid=[0]),
+    "dynamicreplica": Encoding(kind="png", per_px=100, invalid=[0]),
+    "eth3d": Encoding(kind="pfm"),
+    "fallingthings": Encoding(kind="png", invalid=[0], depth=Depth(focal=768.2, baseline=0.06, unit=1e-4)),
+    "fsd": Encoding(kind="fsd"),
+    "instereo2k": Encoding(kind="png", per_px=100, invalid=[0]),
+    "kitti": Encoding(kind="png", per_px=256, invalid=[0]),
+    "middlebury": Encoding(kind="pfm"),
+    "middlebury2006": Encoding(kind="png", invalid=[0]),
+    "nerfstereo": Encoding(kind="png", per_px=64, invalid=[0]),
+    "sceneflow": Encoding(kind="pfm", absolute=True),
+    "sintel": Encoding(kind="sintel"),
+    "spring": Encoding(kind="dsp5", subsample=2),
+    "tartanair": Encoding(kind="npy", depth=Depth(focal=320, baseline=0.25)),
+    "unrealstereo4k": Encoding(kind="npy"),
+    "vkitti2": Encoding(kind="png", invalid=[65535], depth=Depth(focal=725.0087, baseline=0.532725, unit=0.01)),
+}
+"""The encodings of known data sets by name."""
+
+SUFFIXES: dict[str, Kind] = {
+    ".pfm": "pfm",
+    ".png": "png",
+    ".npy": "npy",
+    ".npz": "npz",
+    ".dsp5": "dsp5",
+    ".h5": "dsp5",
+    ".hdf5": "dsp5",
+    ".exr": "exr",
+}
+"""The kind that a file's suffix tells; a PNG may also be 'fsd' or 'sintel'."""
