@@ -40,7 +40,9 @@ def verify_resume(
         out.print(_table(report.stages))
     if not report.identical:
         raise verify.explain(report)
-    out.print("identical: interrupted and resumed, the run gives the same figures and weights, bit for bit")
+    out.print(
+        "identical: interrupted and resumed, the run gives the same figures and weights, bit for bit", soft_wrap=True
+    )
 
 
 def _table(stages: list[StageComparison]) -> Table:

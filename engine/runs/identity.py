@@ -146,7 +146,10 @@ def _same_bits(one: Tensor, other: Tensor) -> bool:
 
 
 def _different_tensor(name: str, one: Tensor, other: Tensor) -> Difference:
-    if one.shape != other.shape:
-        return Difference("tensor", name, f"{name} is {list(other.shape)}, and {list(one.shape)} in the untouched run")
-    size = float((one.double() - other.double()).abs().max())
-    return Difference("tensor", name, f"{name} differs by at most {size:g}", size)
+    kind, other_kind = (f"{each.dtype} {list(each.shape)}" for each in (one, other))
+    if kind != other_kind:
+        return Difference("tensor", name, f"{name} is {other_kind}, and {kind} in the untouched run")
+    apart = (one.double() - other.double()).abs()
+    numbers = apart[~apart.isnan()]
+    size = float(numbers.max()) if numbers.numel() else None
+    return Difference("tensor", name, f"{name} differs" + ("" if size is None else f" by at most {size:g}"), size)

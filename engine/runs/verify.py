@@ -79,15 +79,16 @@ def verify_resume(recipe: Recipe, steps: int, tell: Callable[[str], None]) -> Re
         report = Report(shortened, interruptions(recipe, steps))
         tell(f"{recipe.name}, {shortened}")
         untouched = _untouched(path, folder / "untouched", tell)
-        keep = True  # what goes wrong from here on is worth a look
-        resumed = _interrupted(path, folder / "interrupted", report.interruptions, tell)
+        try:
+            resumed = _interrupted(path, folder / "interrupted", report.interruptions, tell)
+        except WorldError:
+            keep = True
+            raise
         report.stages = [compare(stage.name, untouched, resumed) for stage in recipe.stages]
-        if report.identical:
-            keep = False
-            return report
-        report.folder = folder
-        again = _untouched(path, folder / "untouched-again", tell)
-        report.repeats = all(compare(stage.name, untouched, again).identical for stage in recipe.stages)
+        if not report.identical:
+            keep, report.folder = True, folder
+            again = _untouched(path, folder / "untouched-again", tell)
+            report.repeats = all(compare(stage.name, untouched, again).identical for stage in recipe.stages)
         return report
     finally:
         if not keep:
@@ -106,7 +107,10 @@ def shorten(recipe: Recipe, steps: int) -> tuple[dict[str, Any], str]:
     parts = [f"{steps} steps a stage", "no gates", f"the first {SAMPLES} validation samples"]
     parts += [f"a checkpoint every {_checkpoint(steps)} steps"]
     parts += [f"an evaluation every {max(1, steps // 3)} where the recipe evaluates in mid-stage"] if measured else []
-    return data, f"shortened: {', '.join(parts)}"
+    words = f"shortened: {', '.join(parts)}"
+    if any(stage["cache"] == "on" for stage in data["stage"]):
+        words += "; the outputs of the frozen base that these short runs compute stay in the cache"
+    return data, words
 
 
 def _checkpoint(steps: int) -> int:
@@ -166,8 +170,10 @@ def _interrupted(recipe: Path, runs: Path, places: Sequence[Interruption], tell:
                 f"the interrupted run ended with exit code {code} where {expected} was due:\n{errors.strip()}\n"
                 f"it is kept in {runs.parent}"
             )
+        if place:
+            tell(f"  {place}, to be resumed")
         arguments = ["run", str(_only_run(runs)), "--resume"]
-    tell(f"{runs.name}: {'; '.join(map(str, places))}: {time.perf_counter() - began:.0f} s")
+    tell(f"{runs.name}: {time.perf_counter() - began:.0f} s")
     return _only_run(runs)
 
 

@@ -99,7 +99,8 @@ def test_in_interpreters_of_their_own_a_sound_recipe_is_identical(
     done = engine("verify-resume", toy_recipe(model={"dropout": 0.3}, stage=[STAGE_A]), "--steps", "3")
     assert done.code == 0, done.err
     assert "3 steps a stage" in done.out
-    assert "stage A stopped at step 1 (SIGTERM); stage A killed at step 3 (SIGKILL)" in done.out
+    assert "stage A stopped at step 1 (SIGTERM), to be resumed" in done.out
+    assert "stage A killed at step 3 (SIGKILL), to be resumed" in done.out
     assert "identical" in done.out
     assert not list(scratch.iterdir()), "what was only needed for the proof is removed"
 
@@ -127,6 +128,16 @@ def test_everything_that_keeps_state_is_identical_and_the_figures_are_json(
     assert (a["evaluations"], b["evaluations"]) == (5, 2), "before, after, and each second step of stage A"
     assert a["tensors"] == b["tensors"] > 0
     assert a["differences"] == b["differences"] == []
+
+
+@pytest.mark.usefixtures("quick_processes", "scratch")
+def test_the_fewest_steps_and_cached_outputs_are_identical_too(engine: Command, toy_recipe: WriteRecipe) -> None:
+    data = {"train": {"noise": False}}
+    path = toy_recipe(data=data, stage=[{**STAGE_A, "workers": 2}, {**STAGE_B, "cache": "on"}])
+    done = engine("verify-resume", path, "--steps", "2")
+    assert done.code == 0, done.err
+    assert "stay in the cache" in done.out
+    assert "stage B killed at step 2 (SIGKILL)" in done.out
 
 
 @pytest.mark.usefixtures("quick_processes")
