@@ -314,14 +314,17 @@ class StageRun:
     def _recall_entry(self) -> None:
         """What the stage measured and decided before its first step, and the weights it then started from."""
         entry = read_record(self.folder / ENTRY, source=(str, NoneType))
-        self.source = Path(entry["source"]) if entry["source"] else None
+        self.source = self.folder.parent / entry["source"] if entry["source"] else None
         self.rows += entry["rows"]
         self.gates += entry["gates"]
 
     def _write(self, name: str, more: dict[str, Any]) -> None:
-        source = str(self.source) if self.source else None
+        run, source = self.folder.parent, self.source
+        if source is not None and source.is_relative_to(run):
+            source = source.relative_to(run)  # so that a run can be moved, or resumed from another folder
         rows = self.rows[self.first_row :]
-        record = {"stage": self.stage.name, "source": source, "rows": rows, "gates": self.gates, **more}
+        place = None if source is None else str(source)
+        record = {"stage": self.stage.name, "source": place, "rows": rows, "gates": self.gates, **more}
         self.session.write(self.folder / name, record)
 
 

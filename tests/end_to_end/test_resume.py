@@ -338,3 +338,17 @@ def test_the_log_of_a_resumed_run_goes_on_in_the_same_file(
     assert [event["step"] for event in events_of(run, "step") if event["stage"] == "A"] == list(range(1, 13))
     assert (run / "provenance.json").exists()
     assert (run / "provenance-resumed-1.json").exists()
+
+
+def test_a_run_that_was_moved_resumes_from_anywhere(
+    engine: Command, demanding: Path, untouched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STOP_AT", "B 3")
+    assert engine("run", demanding).code == 5
+    monkeypatch.delenv("STOP_AT")
+    moved = only_run(tmp_path).rename(tmp_path / "moved")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    done = engine("run", moved, "--resume")
+    assert done.code == 0, done.err
+    assert identical(moved, untouched)
