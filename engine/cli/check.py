@@ -37,9 +37,9 @@ def check(
             problems += error.problems
         else:
             stages = " -> ".join(stage.name for stage in recipe.stages) or "no stages, evaluation only"
-            out.print(f"{path}: good ({stages})", soft_wrap=True)
+            out.print(f"{path}: good ({stages})", soft_wrap=True, markup=False)
             weights = session.pretrained()
             if weights is not None and not weights.is_file():
-                out.print(f"  its weights are not there yet: {weights}", soft_wrap=True)
+                out.print(f"  its weights are not there yet: {weights}", soft_wrap=True, markup=False)
     if problems:
         raise InputError(problems)

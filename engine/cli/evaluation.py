@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich.markup import escape
 
 from engine.cli.opening import (
     JsonOption,
@@ -68,5 +69,5 @@ def _table(evaluation: Evaluation) -> Table:
         figures = [evaluation.mean.get(name), evaluation.pooled.get(name)]
         if corrected:
             figures.insert(0, evaluation.base_mean.get(name))
-        table.add_row(name, *("-" if figure is None else f"{figure:.3f}" for figure in figures), str(skipped))
+        table.add_row(escape(name), *("-" if figure is None else f"{figure:.3f}" for figure in figures), str(skipped))
     return table

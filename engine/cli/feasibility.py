@@ -58,7 +58,7 @@ def check_feasibility(
     session = open_session(asked, out)
     system = session.system(file)
     if not json:
-        out.print(f"weights: {file or session.pretrained() or 'fresh'}", soft_wrap=True)
+        out.print(f"weights: {file or session.pretrained() or 'fresh'}", soft_wrap=True, markup=False)
     gate = FeasibilityGate(_options(asked, chosen))
     report = gate.report(Measured(session, system, chosen.name if chosen else "", out_dir, inject=False))
     if json:
@@ -67,7 +67,7 @@ def check_feasibility(
         out.print(render(report))
         picture = out_dir / PICTURE_FILE
         if picture.is_file():
-            out.print(f"picture: {picture}", soft_wrap=True)
+            out.print(f"picture: {picture}", soft_wrap=True, markup=False)
     if report.decision.status == "fail":
         raise typer.Exit(4)
 

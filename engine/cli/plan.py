@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
+
 from engine.cli.opening import JsonOption, RecipeArgument, SetOption, console, open_session, print_json, read_recipe
 
 if TYPE_CHECKING:
@@ -51,7 +53,8 @@ def plan(
         print_json({"name": asked.name, "weights": start, "stages": stages})
         return
     out.print(
-        f"[bold]{asked.name}[/bold], starting from {start}, {_count(system.parameters()):,} parameters", soft_wrap=True
+        f"[bold]{asked.name}[/bold], starting from {escape(start)}, {_count(system.parameters()):,} parameters",
+        soft_wrap=True,
     )
     for stage, selection in zip(asked.stages, selections, strict=True):
         for line in _about(stage, selection, system):
@@ -61,20 +64,20 @@ def plan(
 
 def _about(stage: Stage, selection: Selection, system: System) -> list[str]:
     train = stage.train
-    title = f" {stage.title}" if stage.title else ""
+    title = f" {escape(stage.title)}" if stage.title else ""
     aligned = "injection off" if stage.warp is None else f"aligned by {_warp(stage)}"
     rates = f"lr {train.optimizer.lr:g}" + "".join(f", {g.match} {g.lr:g}" for g in train.optimizer.groups)
     losses = " + ".join(f"{loss.weight:g} {loss.name}" for loss in train.losses)
     samples = train.batch_size * train.accumulate
     lines = [
         f"[bold]stage {stage.name}[/bold]{title}: {stage.steps} steps of {samples} samples, {train.precision}, "
-        f"from {stage.init or 'the starting weights'}, {aligned}",
-        f"  {train.optimizer.name} {rates}, {train.schedule.name} schedule; {losses}"
+        f"from {escape(stage.init or 'the starting weights')}, {aligned}",
+        f"  {train.optimizer.name} {escape(rates)}, {train.schedule.name} schedule; {escape(losses)}"
         + (", the frozen base's outputs cached" if train.cache == "on" else ""),
     ]
     for gate in stage.gates:
         accepted = f", accepts {' '.join(gate.accept)}" if gate.accept else ""
-        lines.append(f"  gate {gate.check} at {gate.at}, on fail: {gate.on_fail}{accepted}")
+        lines.append(f"  gate {escape(gate.check)} at {gate.at}, on fail: {gate.on_fail}{accepted}")
     return lines
 
 
@@ -97,6 +100,7 @@ def _tree(system: System, selection: Selection) -> Tree:
     def label(name: str, inside: list[str]) -> str:
         trains = sum(counts[each] for each in inside if each in selection.parameters)
         frozen = sum(counts[each] for each in inside) - trains
+        name = escape(name)
         if not frozen:
             return f"{name} [green]trains[/green] {trains:,}"
         if not trains:

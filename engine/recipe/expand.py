@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from engine.errors import Problem
 from engine.plugins import BUILTIN_WEIGHTS
@@ -27,7 +26,8 @@ def expand(root: Node) -> tuple[Node, list[Problem]]:
 
 def absolute(node: Node) -> None:
     """Make the path at `node` absolute: it is relative to the folder of the file that wrote it."""
-    node.value = os.path.normpath(node.source.base / Path(node.value).expanduser())
+    # os.path leaves a user that is not there as written, where pathlib raises
+    node.value = os.path.normpath(node.source.base / os.path.expanduser(node.value))  # noqa: PTH111
 
 
 def _expand_stage(root: Node, stage: Node, problems: list[Problem]) -> Node:

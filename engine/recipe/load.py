@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from engine import plugins
 from engine.errors import InputError, Problem, nearest
 from engine.recipe.expand import expand
-from engine.recipe.nodes import Node, Source, build, merge
+from engine.recipe.nodes import Node, Source, build, merge, texts
 from engine.recipe.options import parse
 from engine.recipe.overrides import apply
 from engine.recipe.schema import Recipe
@@ -29,6 +29,7 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
     """
     root = _read(Path(path), ())
     problems = apply(root, overrides)
+    _refuse_nul(root)
     root, mistakes = expand(root)
     problems += mistakes
 
@@ -59,6 +60,7 @@ def _read(path: Path, extended_by: tuple[Path, ...]) -> Node:
         return build(_json(path, text), Source(str(path), base))
     source = Source(str(path), base, text)
     root = build(_toml(path, text), source)
+    _refuse_nul(root)
     extends = root.value.pop("extends", None)
     if extends is None:
         return root
@@ -66,12 +68,20 @@ def _read(path: Path, extended_by: tuple[Path, ...]) -> Node:
         raise InputError(Problem(extends.here, "'extends' is not a text", "the path of another recipe"))
     under = Path(os.path.normpath(path.parent / extends.value))
     chain = (*extended_by, path)
-    if under.resolve() in [file.resolve() for file in chain]:
+    # os.path ends where links lead round in a circle, and pathlib raises
+    if os.path.realpath(under) in [os.path.realpath(file) for file in chain]:
         round_trip = " -> ".join(str(file) for file in (*chain, under))
         raise InputError(Problem(extends.here, f"recipes extend each other in a circle: {round_trip}"))
     if not under.is_file():
         raise InputError(Problem(extends.here, f"there is no recipe {under}", near=_files_like(under)))
     return merge(_read(under, chain), root, is_root=True)
+
+
+def _refuse_nul(root: Node) -> None:
+    """InputError for texts with the character 0: as a name or a path, the system takes none."""
+    found = [node.here for text, node in texts(root) if "\0" in text]
+    if found:
+        raise InputError([Problem(where, "this text holds the character U+0000") for where in dict.fromkeys(found)])
 
 
 def _text(path: Path) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,6 +101,19 @@ class Node:
                 break
             node = found
         return node.here
+
+
+def texts(node: Node) -> Iterator[tuple[str, Node]]:
+    """Every text under a node, keys too, with the node to point at."""
+    if isinstance(node.value, str):
+        yield node.value, node
+    elif isinstance(node.value, dict):
+        for key, child in node.value.items():
+            yield key, child
+            yield from texts(child)
+    elif isinstance(node.value, list):
+        for child in node.value:
+            yield from texts(child)
 
 
 def labels(array: Node) -> list[tuple[str, int]]:

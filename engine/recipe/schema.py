@@ -32,7 +32,7 @@ WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt")
 
 # Names become folders of the run and parts of `--set stage.NAME.key=value`: no separators, no dots.
 SLUG = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
-Slug = Annotated[str, Field(pattern=SLUG)]
+Slug = Annotated[str, Field(pattern=SLUG, max_length=100)]  # folders may have 255, and add to it
 Text = Annotated[str, Field(min_length=1)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -41,6 +41,7 @@ EXPECTED: dict[str, Callable[[Facts], str]] = {
     "less_than": lambda facts: f"a number below {facts['lt']:g}",
     "less_than_equal": lambda facts: f"a number of at most {facts['le']:g}",
     "string_too_short": lambda facts: "a text that is not empty" if facts["min_length"] == 1 else "a longer text",
+    "string_too_long": lambda facts: f"at most {facts['max_length']} characters",
     "too_short": lambda facts: f"at least {_items(facts['min_length'])}",
     "too_long": lambda facts: f"at most {_items(facts['max_length'])}",
     "literal_error": lambda facts: str(facts["expected"]),

@@ -38,7 +38,7 @@ class ConsoleReport:
             percent = 100 * done // max(total, 1)
             if percent >= self._told + PLAIN_EVERY or done == total:
                 self._told = percent - percent % PLAIN_EVERY
-                self.say(f"  {what} {done}/{total}  {note}")
+                self.say(f"  {escape(what)} {done}/{total}  {note}")
             if done == total:
                 self._told = 0
             return
@@ -51,9 +51,9 @@ class ConsoleReport:
                 TextColumn("{task.fields[note]}"),
             )
             self._progress = Progress(*columns, console=self.console, transient=True)
-            self._task = self._progress.add_task(what, total=total, note=note)
+            self._task = self._progress.add_task(escape(what), total=total, note=note)
             self._progress.start()
-        self._progress.update(self._task, description=what, completed=done, total=total, note=note)
+        self._progress.update(self._task, description=escape(what), completed=done, total=total, note=note)
         if done == total:
             self._close()
 
@@ -67,12 +67,14 @@ class ConsoleReport:
         verb = "resumes" if event.resumed else "starts"
         stages = " -> ".join(f"{name} ({steps} steps)" for name, _, steps in event.stages)
         self.say(f"[bold]{event.name}[/bold] {verb} on {event.device}: {stages}")
-        self.say(f"  {event.directory}")
+        self.say(f"  {escape(str(event.directory))}")
 
     @hookimpl
     def engine_stage_started(self, event: events.StageStarted) -> None:
         title = f" {escape(event.title)}" if event.title else ""
-        self.say(f"[bold]stage {event.name}[/bold]{title} ({event.index + 1} of {event.total}), from {event.source}")
+        self.say(
+            f"[bold]stage {event.name}[/bold]{title} ({event.index + 1} of {event.total}), from {escape(event.source)}"
+        )
 
     @hookimpl
     def engine_stage_frozen(self, event: events.StageFrozen) -> None:
@@ -93,7 +95,7 @@ class ConsoleReport:
     def engine_evaluated(self, event: events.Evaluated) -> None:
         means, base = event.evaluation.mean, event.evaluation.base_mean
         figures = "  ".join(
-            f"{name} {means[name]:.3f}" + (f" \\[base {base[name]:.3f}]" if name in base else "")
+            f"{escape(name)} {means[name]:.3f}" + (f" \\[base {base[name]:.3f}]" if name in base else "")
             for name in self.key
             if name in means
         )
@@ -104,8 +106,8 @@ class ConsoleReport:
     def engine_gate_decided(self, event: events.GateDecided) -> None:
         verdict, colour = event.verdict, COLOURS[event.verdict.status]
         self.say(
-            f"  gate {event.check} at {event.at} of {event.stage}: [{colour}]{verdict.status.upper()}[/{colour}] "
-            f"({event.action}) {escape(verdict.reason)}"
+            f"  gate {escape(event.check)} at {event.at} of {event.stage}: "
+            f"[{colour}]{verdict.status.upper()}[/{colour}] ({event.action}) {escape(verdict.reason)}"
         )
         if verdict.advice and verdict.status != "pass":
             self.say(f"    {escape(verdict.advice)}")
@@ -142,4 +144,4 @@ class ConsoleReport:
         if self.gates:
             self.console.print(gate_table(self.gates))
         colour = "green" if event.status == "done" else "red"
-        self.say(f"[{colour}]{event.status}[/{colour}] after {event.seconds:.0f} s  {event.directory}")
+        self.say(f"[{colour}]{event.status}[/{colour}] after {event.seconds:.0f} s  {escape(str(event.directory))}")

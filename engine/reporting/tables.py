@@ -19,7 +19,7 @@ def summary_table(rows: Sequence[Mapping[str, Any]], key: Sequence[str]) -> Tabl
     table.add_column("moment")
     table.add_column("aligned by")
     for name in key:
-        table.add_column(name, justify="right")
+        table.add_column(escape(name), justify="right")
     for row in rows:
         aligned = {"off": "no injection", "gt": "ground truth", "pred": "prediction"}[row["warp"]]
         cells = [_cell(row["mean"].get(name), row["base"].get(name)) for name in key]
@@ -35,7 +35,7 @@ def gate_table(gates: Sequence[Mapping[str, Any]]) -> Table:
     table.add_column("reason")
     for gate in gates:
         verdict = gate["status"].upper() + (", overridden" if gate["action"] == OVERRIDDEN else "")
-        table.add_row(f"{gate['at']} of {gate['stage']}", gate["check"], verdict, gate["reason"])
+        table.add_row(f"{gate['at']} of {gate['stage']}", escape(gate["check"]), verdict, escape(gate["reason"]))
     return table
 
 

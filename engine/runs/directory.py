@@ -31,11 +31,12 @@ def create(root: Path, name: str) -> Path:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Hold a run directory while a run writes to it; WorldError when somebody else does.
+    """Hold a run directory while a run writes to it; WorldError when somebody else does, or a link leads out of it.
 
     The system takes the lock back when its process dies, however it dies: data workers, which live on for seconds after
     a killed run, do not inherit it.
     """
+    _refuse_links_out(folder)
     with (folder / LOCK).open("a+") as handle:
         os.register_at_fork(after_in_child=handle.close)
         try:
@@ -49,6 +50,15 @@ def alone(folder: Path) -> Iterator[None]:
         handle.write(f"process {os.getpid()} on {platform.node()}\n")
         handle.flush()
         yield
+
+
+def _refuse_links_out(folder: Path) -> None:
+    """A run directory that came from elsewhere must not have this run write into other folders."""
+    inside = os.path.realpath(folder)
+    for place, folders, files in os.walk(folder):
+        for path in (Path(place, name) for name in [*folders, *files]):
+            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(inside):
+                raise WorldError(f"{path} is a link that leads out of the run directory, and a run writes nowhere else")
 
 
 def unfinished(root: Path, name: str) -> Path:
