@@ -5,6 +5,7 @@ from __future__ import annotations
 from engine.hookspecs import Register, hookimpl
 from engine_stereo import options
 from engine_stereo.data.building import factory
+from engine_stereo.data.options import ManifestOptions
 from engine_stereo.data.readers import READERS
 
 
@@ -28,5 +29,6 @@ def engine_metrics(register: Register) -> None:
 def engine_datasets(register: Register) -> None:
     """A real pair with ground truth that needs no download, one's own folder, and published sets in their layout."""
     register("motorcycle", options.MotorcycleOptions, "engine_stereo.motorcycle:Motorcycle")
+    register("manifest", ManifestOptions, "engine_stereo.data.manifest:manifest")
     for name, (reader_options, lister) in READERS.items():
         register(name, reader_options, factory(lister))

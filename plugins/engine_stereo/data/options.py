@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -24,3 +25,10 @@ class FramesOptions(Options):
     crop: tuple[Side, Side] | None = Field(
         None, description="[height, width] in px after scaling; at random in training, the middle in evaluation"
     )
+
+
+class ManifestOptions(FramesOptions):
+    """Options of the data set `manifest`."""
+
+    file: Path = Field(description="the list of files: .csv, .jsonl or .toml")
+    root: Path | None = Field(None, description="where its relative paths begin; the manifest's folder by default")
