@@ -15,6 +15,9 @@ then for each run
                 engine_gate_decided        exit gates
             engine_stage_finished
     engine_run_finished                    also after a failure; `event.status` tells
+
+Where one listener raises, the others still hear of the event; then the run ends with the error, naming plugin and hook.
+The time of every listener is accounted, and one that takes much of a run is named in a note at its end.
 """
 
 from __future__ import annotations

@@ -57,6 +57,13 @@ class Source:
             sample = self.dataset.sample(index, rng)
             if not isinstance(sample, dict):
                 raise PluginError(f"{self.name} gave a {type(sample).__name__} for sample {index}; expected a dict")
+            for name in ("id", "scene"):
+                if not isinstance(sample.get(name, ""), str):
+                    raise PluginError(f"{self.name} gave {name} {sample[name]!r} for sample {index}; expected a text")
+            kind = str(getattr(sample.get("valid"), "dtype", "bool")).removeprefix("torch.")
+            if kind != "bool":
+                # As indices, which numbers are, such a mask would choose other pixels without a word.
+                raise PluginError(f"{self.name} gave 'valid' as {kind} for sample {index}; expected bool")
             return fields_of(sample, self.name)
 
     def passed(self, error: DamagedDataError) -> DamagedDataError:

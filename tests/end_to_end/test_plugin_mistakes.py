@@ -52,6 +52,10 @@ class WrongData(ToyData):
             del sample["target"]
         if self.options.how == "none at all":
             return None
+        if self.options.how == "id":
+            sample["id"] = 7
+        if self.options.how == "mask":
+            sample["valid"] = sample["valid"].astype("uint8")
         if self.options.how == "odd":
             sample["odd"] = object()
         return sample
@@ -145,6 +149,8 @@ DATA = [
     ("sample", 1, "data.train (wrong) failed at sample 3: ZeroDivisionError: by zero"),
     ("world", 1, "data.train (wrong) failed at sample 3: [Errno 2] No such file or directory: 'three.png'"),
     ("none at all", 1, "data.train (wrong) gave a NoneType for sample"),
+    ("id", 1, "data.train (wrong) gave id 7 for sample"),
+    ("mask", 1, "data.train (wrong) gave 'valid' as uint8 for sample"),
     ("odd", 1, "data.train (wrong): its samples cannot be stacked: TypeError: "),
     (
         "field",
