@@ -25,6 +25,8 @@ from work import STOPS, VARIANTS
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 WORKERS = (0, 2)
+ROW = "row.json"
+"""A row that is measured, in the folder of its runs: a measurement that was interrupted goes on after it."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def trainers() -> list[Trainer]:
     found = [Trainer("this engine", "ours.py", own, "engine run", "engine run, two stages")]
     for name, script, flavours in (
         ("Lightning", "lightning", ("DataLoader", "StatefulDataLoader")),
-        ("Hugging Face Trainer", "transformers", ("full_determinism",)),
+        ("Hugging Face Trainer", "transformers", ("evaluation by steps", "evaluation by epoch")),
         ("MMEngine", "mmengine", ("iteration-based", "epoch-based")),
         ("accelerate", "accelerate", ("skip_first_batches", "use_stateful_dataloader")),
     ):
@@ -106,7 +108,6 @@ class Run:
 def rows(trainer: Trainer, work: Path) -> list[Row]:
     """All the rows of one trainer."""
     folder = work / trainer.title.replace(" ", "_").replace(",", "")
-    shutil.rmtree(folder, ignore_errors=True)
     with Server(trainer) as server:
         return [row(server, variant, workers, folder) for variant in VARIANTS for workers in WORKERS]
 
@@ -114,6 +115,9 @@ def rows(trainer: Trainer, work: Path) -> list[Row]:
 def row(server: Server, variant: str, workers: int, work: Path) -> Row:
     """All the cells of one trainer, variant and number of workers."""
     trainer, folder = server.trainer, work / f"{variant}-{workers}".replace(" ", "")
+    if (folder / ROW).exists():
+        return Row.read(folder / ROW)
+    shutil.rmtree(folder, ignore_errors=True)
     plain, untouched, again = Run(variant, workers, trainer.flavour), folder / "untouched", folder / "again"
     problem = server.run(plain, untouched) or server.run(plain, again)
     if problem:
@@ -127,8 +131,10 @@ def row(server: Server, variant: str, workers: int, work: Path) -> Row:
             problem = server.run(asked, reference)
         problem = problem or server.run(asked, resumed, stop) or server.run(asked, resumed, attempt=1)
         outcomes[stop] = Outcome(error=problem) if problem else compare(reference, resumed)
+    made = Row(trainer.title, variant, workers, compare(untouched, again, attempt=0).identical, outcomes)
+    made.write(folder / ROW)
     print(f"{trainer.title}, {variant}, {workers} workers: done", file=sys.stderr, flush=True)
-    return Row(trainer.title, variant, workers, compare(untouched, again, attempt=0).identical, outcomes)
+    return made
 
 
 def versions(trainer: Trainer) -> dict[str, str]:

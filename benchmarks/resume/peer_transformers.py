@@ -7,7 +7,24 @@ from typing import Any
 from cell import Cell, script
 from torch import Tensor, nn
 from transformers import Trainer, TrainingArguments, enable_full_determinism
-from work import BATCH, EPOCHS, LEARNING_RATE, SAVE_EVERY, SEED, WEIGHT_DECAY, Network, Samples, Watch, loss_of
+from work import (
+    BATCH,
+    EPOCH_STEPS,
+    EPOCHS,
+    LEARNING_RATE,
+    SAVE_EVERY,
+    SEED,
+    WEIGHT_DECAY,
+    Network,
+    Samples,
+    Watch,
+    loss_of,
+)
+
+BY_STEPS = "evaluation by steps"
+"""The evaluation after a step comes before its checkpoint; with the other it comes after."""
+
+BY_EPOCH = "evaluation by epoch"
 
 
 class Model(nn.Module):
@@ -51,7 +68,8 @@ def main(asked: Cell) -> None:
         ignore_data_skip=False,
         save_strategy="steps",
         save_steps=SAVE_EVERY,
-        eval_strategy="epoch",
+        eval_strategy="steps" if asked.flavour == BY_STEPS else "epoch",
+        eval_steps=EPOCH_STEPS,
         logging_steps=1,
         dataloader_num_workers=asked.workers,
         remove_unused_columns=False,
@@ -69,4 +87,4 @@ def main(asked: Cell) -> None:
 
 
 if __name__ == "__main__":
-    script(main, ("full_determinism",), ("transformers", "accelerate", "torch"))
+    script(main, (BY_STEPS, BY_EPOCH), ("transformers", "accelerate", "torch"))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from compare import Outcome
 from work import STOPS
@@ -20,6 +22,15 @@ class Row:
     workers: int
     repeats: bool
     outcomes: Mapping[str, Outcome]
+
+    def write(self, path: Path) -> None:
+        path.write_text(json.dumps(asdict(self)))
+
+    @classmethod
+    def read(cls, path: Path) -> Row:
+        kept = json.loads(path.read_text())
+        outcomes = {stop: Outcome(**outcome) for stop, outcome in kept.pop("outcomes").items()}
+        return cls(**kept, outcomes=outcomes)
 
 
 def in_words(outcome: Outcome | None) -> str:
