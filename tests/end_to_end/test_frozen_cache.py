@@ -154,6 +154,16 @@ def test_what_the_answers_depend_on_and_nothing_else_makes_another_store(
     assert len(list(cache.glob("*.zarr"))) == stores
 
 
+def test_options_of_the_data_make_another_store_even_where_weights_and_first_sample_stay(
+    engine: Command, toy_recipe: WriteRecipe, cache: Path
+) -> None:
+    alone = {**STAGE_B, "cache": "on"}
+    del alone["init"]
+    assert engine("run", toy_recipe(**QUIET, stage=[alone])).code == 0
+    assert engine("run", toy_recipe(data={"train": {"noise": False, "spoil": 20}}, stage=[alone])).code == 3
+    assert len(list(cache.glob("*.zarr"))) == 2
+
+
 def test_an_edited_plugin_makes_another_store(
     engine: Command, toy_recipe: WriteRecipe, tmp_path: Path, cache: Path
 ) -> None:
