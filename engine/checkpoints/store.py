@@ -21,6 +21,8 @@ MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
 AVERAGE = "average.safetensors"
 STATE = "state.pt"
+RECORD = "record.json"
+"""What a stage notes when it ends, beside the weights that it hands on: their digest among it."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +160,17 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         )
     except InputError as error:
         raise WorldError(str(error)) from error
+
+
+def check_digest(path: Path) -> None:
+    """WorldError for a file that differs from the digest that a record or a manifest beside it holds."""
+    noted = None
+    if (path.parent / MANIFEST).is_file():
+        noted = read_json(path.parent / MANIFEST, files=dict)["files"].get(path.name)
+    elif path.name == WEIGHTS and (path.parent / RECORD).is_file():
+        noted = read_json(path.parent / RECORD).get("weights_digest")
+    if noted is not None and file_digest(path) != noted:
+        raise WorldError(f"{path} is damaged: it differs from its digest")
 
 
 def _copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -72,11 +72,20 @@ def weights_file(path: Path | None) -> Path | None:
 
     A run means the last stage it finished, a stage's folder what that stage handed on, a checkpoint's folder (or
     `checkpoints/best` and `checkpoints/latest`, which name one) what was measured there: the moving average, if kept.
+    A file of a run is held to the digest that the run noted of it.
     """
-    from engine.runs.directory import is_run, newest_weights
+    from engine.checkpoints.store import check_digest
 
     if path is None:
         return None
+    found = _weights_file(path)
+    check_digest(found)
+    return found
+
+
+def _weights_file(path: Path) -> Path:
+    from engine.runs.directory import is_run, newest_weights
+
     if path.is_file():
         if path.name not in POINTERS:
             return path

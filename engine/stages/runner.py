@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from engine import events
-from engine.checkpoints.store import Checkpoint, CheckpointStore
+from engine.checkpoints.store import RECORD, Checkpoint, CheckpointStore
 from engine.checkpoints.weights import holds_injection, read_weights, write_weights
 from engine.contracts import Dataset, Evaluation
 from engine.data.loader import Order, to_device, training_batches
@@ -33,7 +33,6 @@ from engine.training.losses import NO_GRADIENT, WeightedLosses
 from engine.training.state import seed_everything
 
 WEIGHTS = "weights.safetensors"
-RECORD = "record.json"
 ENTRY = "entry.json"
 FROZEN = "frozen.json"
 CHECKPOINTS = "checkpoints"

@@ -352,3 +352,18 @@ def test_a_run_that_was_moved_resumes_from_anywhere(
     done = engine("run", moved, "--resume")
     assert done.code == 0, done.err
     assert identical(moved, untouched)
+
+
+def test_damaged_weights_of_a_run_are_not_measured(engine: Command, toy_recipe: WriteRecipe, tmp_path: Path) -> None:
+    assert engine("run", toy_recipe(stage=[STAGE_A])).code == 0
+    run = only_run(tmp_path)
+    for path in (
+        run / "stage-A" / "weights.safetensors",
+        next(run.glob("stage-A/checkpoints/step-*/weights.safetensors")),
+    ):
+        assert engine("eval", run, "--weights", path.parent).code == 0
+        content = path.read_bytes()
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        done = engine("eval", run, "--weights", path.parent)
+        assert done.code == 1
+        assert "weights.safetensors is damaged: it differs from its digest" in " ".join(done.err.split())
