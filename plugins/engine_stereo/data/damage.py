@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tokenize import TokenError
 from zipfile import BadZipFile
 
 from engine.errors import DamagedDataError, WorldError
@@ -26,6 +27,7 @@ _SIGNS = (
     BadZipFile,
     zlib.error,
     struct.error,
+    TokenError,  # of numpy's header
 )
 
 

@@ -31,7 +31,8 @@ def read_disparity(path: Path, encoding: Encoding) -> tuple[NDArray[np.float32],
         stored = _READ[encoding.kind](path, encoding)
         if stored.dtype.kind not in "fiu":
             raise ValueError(f"it holds {stored.dtype}; disparity is a number")
-        stored = stored.squeeze()
+        if stored.ndim == 3 and 1 in (stored.shape[0], stored.shape[2]):
+            stored = stored[0] if stored.shape[0] == 1 else stored[..., 0]
         if stored.ndim != 2 or 0 in stored.shape:
             raise ValueError(f"it has the shape {stored.shape}; a disparity is (H, W)")
     step = encoding.subsample
