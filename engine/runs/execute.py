@@ -52,29 +52,30 @@ def execute(session: Session, folder: Path, resumed: bool) -> list[dict[str, Any
     session.write(folder / name, provenance(recipe.seed, plugins))
     rows: list[dict[str, Any]] = []
     status, message = "failed", "stopped by an error"
-    try:
-        with stop_on_signal(ECHO if session.accelerator.num_processes > 1 else 0.0) as session.stop:
+    # To the last line that is written: a signal that comes after the last step finds nothing to stop.
+    with stop_on_signal(ECHO if session.accelerator.num_processes > 1 else 0.0) as session.stop:
+        try:
             stages = [(stage.name, stage.title, stage.steps) for stage in recipe.stages]
             session.emit(events.RunStarted(recipe.name, folder, stages, resumed, str(session.device)))
             for index, stage in enumerate(recipe.stages):
                 _stage(session, folder, index, stage, rows)
-        status, message = "done", ""
-    except EngineError as error:
-        status, message = STATUSES.get(type(error), "failed"), str(error)
-        raise
-    finally:
-        # Nothing is raised in here: it would replace the error that ended the run.
-        failures: list[EngineError] = []
-        try:
-            session.write(folder / directory.STATUS, {"status": status, "message": message, "rows": rows})
+            status, message = "done", ""
         except EngineError as error:
-            failures.append(error)
-            if status == "done":
-                status, message = "failed", str(error)
-        try:
-            session.emit(events.RunFinished(status, time.perf_counter() - began, folder, rows, message))
-        except EngineError as error:
-            failures.append(error)
+            status, message = STATUSES.get(type(error), "failed"), str(error)
+            raise
+        finally:
+            # Nothing is raised in here: it would replace the error that ended the run.
+            failures: list[EngineError] = []
+            try:
+                session.write(folder / directory.STATUS, {"status": status, "message": message, "rows": rows})
+            except EngineError as error:
+                failures.append(error)
+                if status == "done":
+                    status, message = "failed", str(error)
+            try:
+                session.emit(events.RunFinished(status, time.perf_counter() - began, folder, rows, message))
+            except EngineError as error:
+                failures.append(error)
     if failures:
         raise failures[0]
     return rows

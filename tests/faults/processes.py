@@ -27,7 +27,7 @@ async def worker_killed(case: Case) -> None:
 async def second_process(case: Case) -> None:
     """A second process on the same run is refused, and the first goes on undisturbed."""
     moment = case.place.moment(case.rng, "step", "evaluated", "stage_frozen")
-    first = case.start("run", "toy.toml", fault={moment: "sleep 1.5"})
+    first = case.start("run", "toy.toml", fault={moment: "wait go"})
     while not case.hits():
         demand(not first.ended(), "the first run ended too early")
         await asyncio.sleep(0.005)
@@ -37,6 +37,7 @@ async def second_process(case: Case) -> None:
         demand(second.code == 1, f"the second process ends with {second.code}: {second.err}")
         demand("another process" in second.err, f"the second process is not told why: {second.err}")
     demand(not first.ended(), "the first run ended while the second was refused")
+    (case.folder / "go").touch()
     done = await case.end(first)
     demand(done.code == 0, f"the first process ends with {done.code}: {done.err}")
     case.nothing_lost()

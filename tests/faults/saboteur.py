@@ -9,9 +9,9 @@ SABOTAGE is a JSON table of moments and what happens there, for example {"step B
     operation B 17      the 17th operation on files in the saves of stage B's checkpoints (open, rename, mkdir, remove)
 
 and what happens there: SIGKILL, SIGTERM, ... (to the process where it happens), twice SIGTERM, worker (kill -9 of a
-data worker), sleep 0.1, raise ValueError, limit 900 (no file grows past 900 bytes: the process dies at that byte), full
-900 (the write of that byte fails), nan, inf, gradient (the loss is finite, its gradient is not), shape, write (to a
-frozen tensor), field (a field is missing).
+data worker), wait go (for a file), raise ValueError, limit 900 (no file grows past 900 bytes: the process dies at that
+byte), full 900 (the write of that byte fails), nan, inf, gradient (the loss is finite, its gradient is not), shape,
+write (to a frozen tensor), field (a field is missing).
 
 A fault that was brought is noted in the file `hits`. With SABOTAGE_LOG every moment that passes is noted in that file.
 """
@@ -28,6 +28,7 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -92,8 +93,11 @@ def strike(moment: str) -> str:
         return ""
     note("hits", f"{moment}: {fault}")
     what, _, how = fault.partition(" ")
-    if what == "sleep":
-        time.sleep(float(how))
+    if what == "wait":
+        for _ in range(3000):  # half a minute at most
+            if Path(how).exists():
+                break
+            time.sleep(0.01)
     elif what == "raise":
         raise RAISED[how]
     elif what in ("limit", "full"):
