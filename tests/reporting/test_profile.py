@@ -9,7 +9,11 @@ from typing import Any
 import pytest
 import torch
 from conftest import Command, WriteRecipe, only_run, weights_of
+from toy_plugin import DataOptions, ToyData
 from toy_world import STAGE_A, STAGE_B, threshold
+
+from engine.accounting import Account
+from engine.reporting.profile import WatchedDataset
 
 STAGES = [{**STAGE_A, "gate": [threshold(max=9.0)]}, {**STAGE_B, "steps": 6}]
 WITH_AVERAGE = {"ema": 0.9, "evaluate_every": 6}
@@ -46,6 +50,7 @@ def test_every_part_is_accounted_with_its_calls(engine: Command, toy_recipe: Wri
     assert found["toy_plugin.py", "model toy, forward"] >= 12 + 1 + 2 * (evaluations - 4)
     assert found["toy_plugin.py", "injection toy, forward"] >= 6 + 1 + 2 * 4
     assert found["engine", "gate threshold"] == 1
+    assert found["console", "engine_run_finished"] == 1, "the profile is written when all others have heard of the end"
     assert found["console", "engine_step"] == found["event log", "engine_step"] == 3 + 2
 
 
@@ -106,6 +111,21 @@ def test_a_run_that_ends_badly_is_accounted_too(engine: Command, toy_recipe: Wri
     done = engine("run", toy_recipe(stage=[STAGE_A], data={"train": {"spoil": 1}}), "--profile-plugins")
     assert done.code == 3
     assert calls(profile_of(tmp_path))["toy_plugin.py", "loss square"] > 0
+
+
+def test_a_model_that_fails_is_accounted_too(engine: Command, toy_recipe: WriteRecipe, tmp_path: Path) -> None:
+    done = engine("run", toy_recipe(stage=[STAGE_A], data={"val": {"size": 0}}), "--profile-plugins")
+    assert "the model toy failed" in done.err
+    assert calls(profile_of(tmp_path))["toy_plugin.py", "model toy, forward"] == 1
+
+
+def test_a_worker_neither_measures_nor_waits_for_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    account = Account(settle=lambda: pytest.fail("a forked process must not touch the device"))
+    monkeypatch.setattr("engine.reporting.profile.get_worker_info", lambda: "a worker")
+    watched = WatchedDataset(account, "toy", "data set toy", ToyData(DataOptions(count=3)))
+    assert watched.sample(2, None)["id"] == "train-2"
+    assert len(watched) == 3
+    assert not account.costs
 
 
 def test_without_the_option_nothing_is_wrapped_or_written(
