@@ -73,7 +73,10 @@ def fetched(loader: DataLoader[T], source: str) -> Iterator[T]:
             break
         except (_DiedError, RuntimeError, OSError, EOFError) as error:
             # torch tells of a dead worker by a RuntimeError, or fails to read what a dying one has sent.
-            wait([worker.sentinel for worker in workers], timeout=DYING)
+            gone = wait([worker.sentinel for worker in workers], timeout=DYING)
+            for worker in workers:
+                if worker.sentinel in gone:
+                    worker.join()  # a process closes its files a moment before it has an exit code
             ended = [worker.exitcode for worker in workers if worker.exitcode is not None]
             if ended or len(workers) < loader.num_workers:
                 code = next(filter(None, ended), 0)

@@ -6,7 +6,9 @@ import faulthandler
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Iterator
+from multiprocessing.connection import wait
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ import pytest
 from toy_plugin import DataOptions, ToyData
 
 from engine.data.loader import Order, training_batches
+from engine.data.workers import fetched
 from engine.errors import WorldError
 from engine.prediction import Batch
 
@@ -62,6 +65,34 @@ def test_a_worker_killed_between_two_batches_is_found_before_the_next() -> None:
     with pytest.raises(WorldError, match="killed by SIGKILL"):
         next(running)
     assert signal.getsignal(signal.SIGCHLD) is before
+
+
+def _closes_its_files_and_dies_later() -> None:
+    os.closerange(3, 1024)
+    time.sleep(0.3)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Broken:
+    """Stands for a loader that fails to read what its dying worker has sent."""
+
+    num_workers = 1
+
+    def __init__(self) -> None:
+        self.worker = multiprocessing.get_context("fork").Process(target=_closes_its_files_and_dies_later)
+
+    def __iter__(self) -> Broken:
+        self.worker.start()
+        return self
+
+    def __next__(self) -> Batch:
+        wait([self.worker.sentinel])
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+
+def test_a_worker_whose_files_close_before_it_is_dead_is_told_all_the_same() -> None:
+    with pytest.raises(WorldError, match="killed by SIGKILL"):
+        next(fetched(Broken(), "data.train"))  # type: ignore[arg-type]  # stands for a DataLoader
 
 
 def test_what_asks_a_run_to_stop_leaves_its_workers_alone() -> None:
