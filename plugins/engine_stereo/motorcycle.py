@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
-from numpy.typing import NDArray
 
 from engine.contracts import Sample
 from engine.errors import DamagedDataError, WorldError
+from engine_stereo.data.frames import Frame
+from engine_stereo.data.presets import Encoding
+from engine_stereo.data.reading import read, scaled
 from engine_stereo.options import MotorcycleOptions
 
+_NAME = "motorcycle"
 _INSTALL = 'pip install "experiment-engine[stereo]"'
 
 
@@ -51,23 +50,12 @@ class Motorcycle:
 
 def _read(scale: float) -> Sample:
     folder = _shipped_data()
-    with _whole("disparity", folder / "motorcycle_disp.npz") as path, path.open("rb") as file, np.load(file) as arrays:
-        disparity = arrays["arr_0"].astype(np.float32)
-    full_height, full_width = disparity.shape
-    height, width = max(1, round(full_height * scale)), max(1, round(full_width * scale))
-    # One sample of the truth a pixel, never a mean: a mean over an edge is the depth of neither side.
-    rows = _centres(height, full_height)
-    columns = _centres(width, full_width)
-    disparity = disparity[rows[:, None], columns] * np.float32(width / full_width)
-    valid = np.isfinite(disparity)
-    return {
-        "left": _image("left", folder, width, height),
-        "right": _image("right", folder, width, height),
-        "disparity": np.where(valid, disparity, np.float32(0))[None],
-        "valid": valid[None],
-        "id": "motorcycle",
-        "scene": "motorcycle",
-    }
+    left, right = (folder / f"motorcycle_{side}.png" for side in ("left", "right"))
+    truth = Encoding(kind="npz", key="arr_0")
+    try:
+        return scaled(read(Frame(_NAME, _NAME, left, right, folder / "motorcycle_disp.npz", truth)), scale)
+    except DamagedDataError as error:
+        raise DamagedDataError(error.array, error.sample, f"{error.reason}; {_INSTALL} --force-reinstall") from error
 
 
 def _shipped_data() -> Path:
@@ -80,30 +68,3 @@ def _shipped_data() -> Path:
     if not (folder / "motorcycle_disp.npz").is_file():
         raise WorldError(f"scikit-image {version('scikit-image')} ships no Motorcycle pair: {_INSTALL} --upgrade")
     return folder
-
-
-def _centres(size: int, full: int) -> NDArray[np.intp]:
-    return ((np.arange(size) + 0.5) * full / size).astype(np.intp)
-
-
-def _image(side: str, folder: Path, width: int, height: int) -> NDArray[np.float32]:
-    from PIL import Image
-
-    with _whole(side, folder / f"motorcycle_{side}.png") as path:
-        with Image.open(path) as file:
-            file.verify()  # the checksums, of which decoding leaves out the last
-        with Image.open(path) as file:
-            picture = file.convert("RGB")
-    if picture.size != (width, height):
-        # Pillow widens the filter when it shrinks, which is what keeps fine texture from aliasing.
-        picture = picture.resize((width, height), Image.Resampling.BICUBIC)
-    return np.ascontiguousarray(np.asarray(picture, dtype=np.float32).transpose(2, 0, 1))
-
-
-@contextmanager
-def _whole(array: str, file: Path) -> Iterator[Path]:
-    """Read a file; DamagedDataError for what zip, numpy and Pillow raise for one that is cut short or altered."""
-    try:
-        yield file
-    except (OSError, ValueError, LookupError, SyntaxError, EOFError, NotImplementedError, BadZipFile, zlib.error) as e:
-        raise DamagedDataError(array, "motorcycle", f"{file}: {e}; {_INSTALL} --force-reinstall") from e

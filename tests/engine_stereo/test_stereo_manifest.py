@@ -1,12 +1,15 @@
 """One's own folder: the same rows in three forms, stars, and every mistake told with its place."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from engine_stereo.data.encodings import PRESETS, Encoding, write_disparity
 from engine_stereo.data.images import write_image, write_png
 from engine_stereo.data.manifest import manifest
+from engine_stereo.data.manifest_keys import KEYS
 from engine_stereo.data.options import ManifestOptions
 from hypothesis import given
 from hypothesis import strategies as st
@@ -148,6 +151,14 @@ def test_polarisation_has_as_many_files_as_its_layout(folder):
     assert refused(folder, json.dumps(row), "own.jsonl")[0].endswith("Did you mean 'angles'?")
 
 
+def test_the_guide_has_four_lines_that_work_and_every_key(folder):
+    guide = (Path(__file__).parents[2] / "docs" / "data.md").read_text()
+    (folder / "disp").rename(folder / "disparity")
+    assert len(listed(folder, re.search(r"```toml\n(.*?)```", guide, re.DOTALL)[1])) == 3
+    options = set(ManifestOptions.model_fields) - {"file"}
+    assert {f"`{name}`" for name in (*KEYS, *PRESETS, *options)} <= set(re.findall(r"^\| (`\S+`)", guide, re.MULTILINE))
+
+
 # --- mistakes --------------------------------------------------------------------------------------------------------
 
 
@@ -163,7 +174,8 @@ def test_every_mistake_is_told_at_once_with_its_line_and_column(folder):
         "own.csv:2, column 'per_px': 'per_px' is 'x'; expected a number",
         "own.csv:2: 'right' is missing (and in 1 more places); expected a path",
         "own.csv:3, column 'per_px': 'per_px' is -1.0; expected greater than 0",
-        "own.csv:3, column 'left': 'left' is 'left/0001.png': this file is not there. Did you mean '001.png' or '000.png'?",
+        "own.csv:3, column 'left': 'left' is 'left/0001.png': this file is not there. "
+        "Did you mean '001.png' or '000.png'?",
     ]
 
 
