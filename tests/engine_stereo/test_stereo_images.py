@@ -137,3 +137,10 @@ def test_a_picture_that_is_cut_short_is_never_half_read(contents, tmp_path_facto
     read = _read(tmp_path_factory.getbasetemp() / name, content[: min(int(place * len(content)), len(content) - 1)])
     if read is not None:
         assert np.array_equal(read, whole)
+
+
+@pytest.mark.parametrize("name", ["p16.png", "p8.png"])
+def test_the_last_checksum_of_a_png_is_checked_too(contents, tmp_path, name):
+    content, _ = contents[name]
+    at = len(content) - 13  # before the 12 bytes of the closing chunk
+    assert _read(tmp_path / name, content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]) is None
