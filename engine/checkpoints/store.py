@@ -71,9 +71,7 @@ class CheckpointStore:
         try:
             pending.result()
         except (OSError, RuntimeError) as error:
-            # torch meets a failed write with an error of its own, which says nothing of a full disk.
-            cause = error.__context__ if isinstance(error.__context__, OSError) else error
-            reason = getattr(cause, "strerror", None) or cause
+            reason = getattr(error, "strerror", None) or error
             raise WorldError(f"a checkpoint could not be written to {self.folder}: {reason}") from error
 
     def close(self) -> None:
@@ -112,8 +110,7 @@ class CheckpointStore:
         partial.mkdir(parents=True)
         for name, tensors in files.items():
             write_weights(partial / name, tensors)
-        with (partial / STATE).open("wb") as file:  # torch, given a path, hides why it cannot write there
-            torch.save(state, file)
+        _save_state(state, partial / STATE)
         digests = {name: file_digest(partial / name) for name in [*files, STATE]}
         (partial / MANIFEST).write_text(json.dumps({"step": step, "files": digests}, indent=1))
         for path in [*partial.iterdir(), partial]:
@@ -171,6 +168,17 @@ def check_digest(path: Path) -> None:
         noted = read_json(path.parent / RECORD).get("weights_digest")
     if noted is not None and file_digest(path) != noted:
         raise WorldError(f"{path} is damaged: it differs from its digest")
+
+
+def _save_state(state: Any, path: Path) -> None:
+    try:
+        with path.open("wb") as file:  # torch, given a path, hides why it cannot write there
+            torch.save(state, file)
+    except RuntimeError as error:
+        # Met by a failed write, torch raises an error of its own, which says nothing of a full disk.
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
 
 
 def _copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -222,7 +222,10 @@ def test_a_write_that_the_system_refuses_is_told_in_words(tmp_path: Path, large:
             2, {"w": many} if large == "weights" else tensors(2), None, {"s": many} if large == "state" else {}, False
         )
         with pytest.raises(WorldError, match=r"could not be written.*File too large"):
-            store.close()
+            try:
+                raise WorldError("what ended the stage, on the same full disk")
+            finally:
+                store.close()
     found = store.latest(print)
     assert found is not None
     assert found.step == 1
