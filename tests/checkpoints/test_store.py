@@ -212,6 +212,14 @@ def largest_file(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+def close_after_an_error(store: CheckpointStore) -> None:
+    """As a stage does that the same full disk has ended already."""
+    try:
+        raise OSError("the event log")
+    finally:
+        store.close()
+
+
 @pytest.mark.parametrize("large", ["weights", "state"])
 def test_a_write_that_the_system_refuses_is_told_in_words(tmp_path: Path, large: str) -> None:
     # The writers of safetensors and torch raise errors of their own kinds here, not OSError.
@@ -222,10 +230,7 @@ def test_a_write_that_the_system_refuses_is_told_in_words(tmp_path: Path, large:
             2, {"w": many} if large == "weights" else tensors(2), None, {"s": many} if large == "state" else {}, False
         )
         with pytest.raises(WorldError, match=r"could not be written.*File too large"):
-            try:
-                raise WorldError("what ended the stage, on the same full disk")
-            finally:
-                store.close()
+            close_after_an_error(store)
     found = store.latest(print)
     assert found is not None
     assert found.step == 1
