@@ -114,6 +114,14 @@ def test_disparity_that_is_stored_negative_is_turned_where_the_encoding_says_so(
     assert _read(file, PRESETS["middlebury"])[0] == [[-5, 6]]
 
 
+def test_disparity_out_of_the_bounds_of_an_encoding_is_unknown(file):
+    write_pfm(file, np.array([[-5.0, 0.0, 1.0, 512.0, 511.0]]))
+    bounded = Encoding(kind="pfm", above=0, below=512)
+    assert _read(file, bounded) == ([[0, 0, 1, 0, 511]], [[False, False, True, False, True]])
+    with pytest.raises(InputError, match=r"1 known pixels would be read as unknown; .* above 0.0 px and below 512.0"):
+        write_disparity(file, np.array([[0.0, 1.0]]), np.ones((1, 2), bool), bounded)
+
+
 def test_png_values_are_divided_by_the_units_a_pixel(file):
     write_png(file, np.array([[0, 256, 257]], np.uint16))
     for name, one in (("kitti", 256), ("instereo2k", 100), ("crestereo", 32), ("drivingstereo_full", 128)):

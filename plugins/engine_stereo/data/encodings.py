@@ -47,7 +47,15 @@ def read_disparity(path: Path, encoding: Encoding) -> tuple[NDArray[np.float32],
         values = values / encoding.per_px
     if encoding.absolute:
         values = np.abs(values)
+    known &= _inside(values, encoding)
     return np.where(known, values, 0).astype(np.float32), known
+
+
+def _inside(disparity: Array, encoding: Encoding) -> NDArray[np.bool_]:
+    """Where a disparity in px is within the bounds of what `encoding` takes for known."""
+    above = -np.inf if encoding.above is None else encoding.above
+    below = np.inf if encoding.below is None else encoding.below
+    return (disparity > above) & (disparity < below)
 
 
 def write_disparity(path: Path, disparity: Array, known: Array, encoding: Encoding) -> None:
@@ -97,6 +105,9 @@ def _check(path: Path, disparity: Array, stored: Array, known: Array, encoding: 
     if codes is None:
         if not np.isfinite(stored[known]).all():
             what, expected = "a known disparity is not finite", "finite numbers"
+        elif not (inside := _inside(disparity, encoding))[known].all():
+            what = f"{(known & ~inside).sum()} known pixels would be read as unknown"
+            expected = f"disparity above {encoding.above} px and below {encoding.below} px"
     elif not encoding.invalid and not known.all():
         what, expected = f"{(~known).sum()} pixels are unknown", "'invalid' in the encoding, a value that says so"
     elif not ((stored[known] >= 0) & (stored[known] <= codes.most)).all():

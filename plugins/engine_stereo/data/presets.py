@@ -34,6 +34,8 @@ class Encoding(BaseModel):
     absolute: bool = Field(False, description="for sets that store a view's disparity as a negative number")
     key: str = Field("disparity", description="the array in an npz or HDF5 file, the channel of an EXR")
     subsample: int = Field(1, ge=1, description="stored rows and columns a pixel of the image: 2 in Spring's files")
+    above: float | None = Field(None, description="px; disparity that is not above this means unknown")
+    below: float | None = Field(None, description="px; disparity that is not below this means unknown")
     depth: Depth | None = Field(None, description="set where the file holds depth")
 
 
