@@ -36,7 +36,10 @@ class MaskFile:
 
 @dataclass(frozen=True)
 class Polarization:
-    """The polarisation of both views; a view has as many files as LAYOUTS says."""
+    """The polarisation of both views; a view has as many files as LAYOUTS says, or none of a camera without.
+
+    A picture of the frame that is itself one of these files is the mean over the angles, not the file's pixels.
+    """
 
     layout: Layout
     left: tuple[Path, ...]
@@ -48,13 +51,13 @@ class Frame:
     """The files of one example.
 
     scene: examples of one scene stay on one side of a split. masks: by name; 'valid' narrows what the disparity's file
-    says is known, the others become fields.
+    says is known, the others become fields. Without `right` it is a single view, which has no disparity.
     """
 
     id: str
     scene: str
     left: Path
-    right: Path
+    right: Path | None
     disparity: Path | None = None
     encoding: Encoding | None = None
     masks: Mapping[str, MaskFile] = field(default_factory=dict)
@@ -72,6 +75,8 @@ class Frames:
         self.options = options
         self.frames = list(_part(frames, options)[: options.limit])
         self.root = root
+        if options.polarimetry is not None and not any(frame.polarization for frame in self.frames):
+            raise InputError("'polarimetry' has no effect: these examples have no files of polarisation")
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -95,7 +100,7 @@ class Frames:
 
         if not 0 <= index < len(self):
             raise IndexError(f"the data set has {len(self)} examples; there is no index {index}")
-        sample = scaled(read(self.frames[index]), self.options.scale)
+        sample = scaled(read(self.frames[index], self.options.polarimetry), self.options.scale)
         return sample if self.options.crop is None else cropped(sample, self.options.crop, rng)
 
 

@@ -12,6 +12,35 @@ from engine_stereo.options import Options
 Side = Annotated[int, Field(ge=1)]
 
 
+Row3 = tuple[float, float, float]
+
+
+class PolarimetryOptions(Options):
+    """How the files of polarisation were taken: the same for every example."""
+
+    mosaic: Literal["interpolate", "decimate"] = Field(
+        "interpolate",
+        description="raw mosaics: every angle between its own pixels at full size, or one pixel a cell (2 x 2, and "
+        "4 x 4 of colour)",
+    )
+    white: int | None = Field(
+        None,
+        ge=1,
+        description="stored value of a full sensor, such as 4095; the most that the file can hold by default",
+    )
+    angle_sign: Literal[1, -1] = Field(
+        1, description="-1 where angles grow clockwise, as the camera's mount can make them"
+    )
+    angle_left: float = Field(
+        0.0, description="degrees counter-clockwise from the left picture's x axis to the 0 of its polariser"
+    )
+    angle_right: float = Field(0.0, description="the same of the right camera")
+    rectification_left: tuple[Row3, Row3, Row3] | None = Field(
+        None, description="rotation by which the left files were rectified, R1 of OpenCV's stereoRectify"
+    )
+    rectification_right: tuple[Row3, Row3, Row3] | None = Field(None, description="R2, the same of the right camera")
+
+
 class FramesOptions(Options):
     """Which of a set's examples are taken, and what is done to each before anything else."""
 
@@ -24,6 +53,9 @@ class FramesOptions(Options):
     scale: float = Field(1.0, gt=0, le=1, description="0.5 halves the pictures and with them every disparity")
     crop: tuple[Side, Side] | None = Field(
         None, description="[height, width] in px after scaling; at random in training, the middle in evaluation"
+    )
+    polarimetry: PolarimetryOptions | None = Field(
+        None, description="mosaics, angles and rectification of the cameras, in sets with polarisation"
     )
 
 

@@ -16,6 +16,9 @@ from engine_stereo.data.damage import installed_with
 from engine_stereo.data.encodings import read_disparity
 from engine_stereo.data.frames import Frame, MaskFile
 from engine_stereo.data.images import read_image, read_mask
+from engine_stereo.data.options import PolarimetryOptions
+from engine_stereo.data.polarimetry import intensities
+from engine_stereo.data.polarimetry import read as read_polarization
 
 Array = NDArray[Any]
 
@@ -29,12 +32,13 @@ _SMOOTH = {
 _ALONG_X = ("disparity", "focal", "doffs")  # in px, and so scaled with the width
 
 
-def read(frame: Frame) -> Sample:
+def read(frame: Frame, polarimetry: PolarimetryOptions | None = None) -> Sample:
     """The fields that `Frames.sample` tells, at the stored resolution; errors as there."""
     fields: dict[str, Array] = {}
     with _naming(frame):
-        _add(fields, frame, "left", read_image(frame.left, "left"), frame.left)
-        _add(fields, frame, "right", read_image(frame.right, "right"), frame.right)
+        _add(fields, frame, "left", _picture(frame, "left", frame.left, polarimetry), frame.left)
+        if frame.right is not None:
+            _add(fields, frame, "right", _picture(frame, "right", frame.right, polarimetry), frame.right)
         if frame.disparity is not None:
             assert frame.encoding is not None, "a frame with a disparity says how it is encoded"
             disparity, known = read_disparity(frame.disparity, frame.encoding)
@@ -46,12 +50,11 @@ def read(frame: Frame) -> Sample:
                 where = where & fields.get("valid", where)
             _add(fields, frame, name, where, file.path)
         if frame.polarization is not None:
-            from engine_stereo.data import polarimetry
-
             for side in ("left", "right"):
                 files = getattr(frame.polarization, side)
-                vector, told = polarimetry.read(frame.polarization.layout, files)  # (2, H, W), (H, W)
-                _add(fields, frame, f"polarization_{side}", np.where(told, vector, np.float32(0)), files[0])
+                if files:
+                    vector, _ = read_polarization(frame.polarization.layout, files, polarimetry, side)
+                    _add(fields, frame, f"polarization_{side}", vector, files[0])
     if "disparity" in fields:
         fields["disparity"] = np.where(fields["valid"], fields["disparity"], np.float32(0))
     else:
@@ -60,6 +63,13 @@ def read(frame: Frame) -> Sample:
         for name in ("focal", "baseline", "doffs"):
             fields[name] = np.float32(getattr(calibration, name))
     return {**fields, "id": frame.id, "scene": frame.scene}
+
+
+def _picture(frame: Frame, side: str, path: Path, polarimetry: PolarimetryOptions | None) -> Array:
+    polarization = frame.polarization
+    if polarization is None or path not in (files := getattr(polarization, side)):
+        return read_image(path, side)
+    return intensities(polarization.layout, files, polarimetry).picture()
 
 
 def _mask(name: str, file: MaskFile) -> NDArray[np.bool_]:
