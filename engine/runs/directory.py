@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from engine.errors import InputError, WorldError
-from engine.files import read_json
+from engine.files import file_digest, read_json
 
 RECIPE = "recipe.json"
+PROVENANCE = "provenance.json"
 STATUS = "status.json"
 LOCK = "lock"
 
@@ -59,6 +60,19 @@ def _refuse_links_out(folder: Path) -> None:
         for path in (Path(place, name) for name in [*folders, *files]):
             if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(inside):
                 raise WorldError(f"{path} is a link that leads out of the run directory, and a run writes nowhere else")
+
+
+def check_recipe(folder: Path) -> None:
+    """Hold a run's recipe to the digest that its provenance noted; WorldError when it is damaged.
+
+    One flipped bit can be another learning rate. Without a readable note there is nothing to hold it to.
+    """
+    try:
+        noted = read_json(folder / PROVENANCE, recipe_digest=str)["recipe_digest"]
+    except WorldError:
+        return
+    if file_digest(folder / RECIPE) != noted:
+        raise WorldError(f"{folder / RECIPE} is damaged: it differs from the digest in {PROVENANCE}")
 
 
 def unfinished(root: Path, name: str) -> Path:

@@ -18,6 +18,7 @@ from engine.errors import (
     WorldError,
     nearest,
 )
+from engine.files import file_digest
 from engine.plugins import SINGULAR
 from engine.recipe.schema import Stage
 from engine.runs import directory
@@ -40,16 +41,19 @@ def execute(session: Session, folder: Path, resumed: bool) -> list[dict[str, Any
     recipe, began = session.recipe, time.perf_counter()
     if not resumed:
         session.write(folder / directory.RECIPE, recipe.resolved())
-    elif session.leads:
-        (folder / directory.STATUS).unlink(missing_ok=True)  # it told how the part before this one ended
+    else:
+        directory.check_recipe(folder)
+        if session.leads:
+            (folder / directory.STATUS).unlink(missing_ok=True)  # it told how the part before this one ended
     plugins = {
         each.plugin: each.distribution
         for kind in SINGULAR
         for each in (session.plugins.get(kind, name) for name in session.plugins.names(kind))
     }
     times = len(list(folder.glob("provenance*.json")))
-    name = f"provenance-resumed-{times}.json" if resumed else "provenance.json"
-    session.write(folder / name, provenance(recipe.seed, plugins))
+    name = f"provenance-resumed-{times}.json" if resumed else directory.PROVENANCE
+    noted = {"recipe_digest": file_digest(folder / directory.RECIPE)} if session.leads else {}
+    session.write(folder / name, provenance(recipe.seed, plugins) | noted)
     rows: list[dict[str, Any]] = []
     status, message = "failed", "stopped by an error"
     # To the last line that is written: a signal that comes after the last step finds nothing to stop.

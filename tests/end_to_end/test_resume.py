@@ -316,6 +316,17 @@ def test_resuming_with_a_changed_recipe_is_refused_with_the_way_out(engine: Comm
     assert "--resume" in done.err
 
 
+def test_a_recipe_of_a_run_in_which_a_digit_changed_is_not_trained(
+    engine: Command, toy_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    assert engine("run", toy_recipe(stage=[{**STAGE_A, "gate": [threshold(max=0.01)]}])).code == 4
+    kept = only_run(tmp_path) / "recipe.json"
+    kept.write_text(kept.read_text().replace('"lr": 0.02', '"lr": 0.03'))
+    done = engine("run", only_run(tmp_path), "--resume")
+    assert done.code == 1
+    assert "recipe.json is damaged: it differs from the digest in provenance.json" in " ".join(done.err.split())
+
+
 def test_resuming_without_an_unfinished_run_is_refused(engine: Command, toy_recipe: WriteRecipe) -> None:
     path = toy_recipe(stage=[STAGE_A])
     assert engine("run", path, "--resume").code == 2
