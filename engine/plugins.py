@@ -77,7 +77,9 @@ HOOK_OF_EVENT: Mapping[type, str] = {
 
 GROUP = "engine"
 OWN_DISTRIBUTION = "experiment-engine"
-BUILTIN_GATES = "engine.gates.plugin"
+BUILTINS: Mapping[str, str] = {"engine": "engine.gates.plugin", "engine.data": "engine.data.plugin"}
+"""The plugins that the engine brings itself, by name."""
+
 BUILTIN_WEIGHTS = "builtin:"
 
 SLOW_SHARE = 0.05
@@ -340,13 +342,13 @@ class Plugins:
 
 
 def load(extra: Sequence[Path] = ()) -> Plugins:
-    """Load the engine's gates, every installed plugin, then the files `extra`.
+    """Load what the engine brings, every installed plugin, then the files `extra`.
 
     Raises InputError with everything that is wrong with a file of `extra`.
     """
     plugins = Plugins()
-    if importlib.util.find_spec(BUILTIN_GATES):
-        plugins.add_installed("engine", OWN_DISTRIBUTION, lambda: importlib.import_module(BUILTIN_GATES))
+    for name, module in BUILTINS.items():
+        plugins.add_installed(name, OWN_DISTRIBUTION, partial(importlib.import_module, module))
     for entry in sorted(importlib.metadata.entry_points(group=GROUP), key=_own_first):
         distribution = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "unknown distribution"
         plugins.add_installed(entry.name, distribution, entry.load)

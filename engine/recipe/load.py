@@ -47,7 +47,7 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
         advice = "\n".join(registry.broken) if meaning.unknown_names else ""
         raise InputError(sorted(dict.fromkeys(map(_hashable, problems)), key=_place), advice)
 
-    attach(recipe, meaning.options)
+    attach(recipe, meaning.options, registry)
     recipe._nodes, recipe._registry = root, registry
     return recipe
 

@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from engine.recipe.expand import absolute
-from engine.recipe.nodes import Node
+from engine.recipe.nodes import KeyPath, Node
+from engine.recipe.schema import InnerData
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -34,25 +35,40 @@ def parse_options(model: type[M], data: Any) -> M:
 
 def make_paths_absolute(annotation: Any, node: Node) -> None:
     """Make the values under `node` absolute where `annotation` asks for a path and leaves no other reading."""
+    for _, inner, forms in _under(annotation, node, ()):
+        if isinstance(inner.value, str):
+            texts = any(_takes_text(form, inner.value) for form in forms)
+            if any(_is_path(form) for form in forms) and not texts:
+                absolute(inner)
+
+
+def inner_data(annotation: Any, node: Node, path: KeyPath) -> Iterator[tuple[KeyPath, Node, type[InnerData]]]:
+    """The tables at and under `node`, which is at `path`, that `annotation` takes for data sets of their own."""
+    for inner, table, forms in _under(annotation, node, path):
+        if isinstance(table.value, dict):
+            yield from (
+                (inner, table, form) for form in forms if isinstance(form, type) and issubclass(form, InnerData)
+            )
+
+
+def _under(annotation: Any, node: Node, path: KeyPath) -> Iterator[tuple[KeyPath, Node, list[Any]]]:
+    """Path, node and plain readings of every value at and under `node` that `annotation` knows."""
     if node.value is None:
         return
     forms = list(_forms(annotation))
-    if isinstance(node.value, str):
-        if any(_is_path(form) for form in forms) and not any(_takes_text(form, node.value) for form in forms):
-            absolute(node)
-        return
+    yield path, node, forms
     for form in forms:
-        if isinstance(form, type) and issubclass(form, BaseModel) and isinstance(node.value, dict):
+        if _is_model(form) and isinstance(node.value, dict):
             for name, field in form.model_fields.items():
                 child = node.child(field.alias or name)
                 if child is not None:
-                    make_paths_absolute(field.annotation, child)
+                    yield from _under(field.annotation, child, (*path, field.alias or name))
         elif get_origin(form) is dict and isinstance(node.value, dict):
-            for child in node.value.values():
-                make_paths_absolute(get_args(form)[1], child)
+            for key, child in node.value.items():
+                yield from _under(get_args(form)[1], child, (*path, key))
         elif get_origin(form) is not None and isinstance(node.value, list):
-            for child in node.value:
-                make_paths_absolute(get_args(form)[0], child)
+            for index, child in enumerate(node.value):
+                yield from _under(get_args(form)[0], child, (*path, index))
 
 
 def known_keys(model: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:

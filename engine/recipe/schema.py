@@ -6,6 +6,7 @@ Only what can be told from the recipe alone is checked here. What depends on plu
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
@@ -25,6 +26,7 @@ from pydantic_core import PydanticCustomError, to_jsonable_python
 from engine.errors import nearest
 
 if TYPE_CHECKING:
+    from engine.contracts import Dataset
     from engine.plugins import Plugins
     from engine.recipe.nodes import Node
 
@@ -120,6 +122,23 @@ class Data(Table):
         if table is None:
             raise KeyError(name)
         return table
+
+
+class InnerData(PluginTable):
+    """A data set within the options of another: an options model takes one as `of: InnerData`, or several in an array.
+
+    Its options are checked with the recipe, each mistake where it stands.
+    """
+
+    plugin: Text
+
+    _registry: Plugins | None = PrivateAttr(default=None)
+
+    def build(self) -> Dataset:
+        """The data set, of a loaded recipe."""
+        assert self._registry is not None, "only a recipe from load_recipe knows its plugins"
+        made: Dataset = self._registry.get("datasets", self.plugin).build(self.options)
+        return made
 
 
 class LossTable(PluginTable):
@@ -343,6 +362,19 @@ class Recipe(Table):
         # not model_dump(mode="json"): that makes an infinite option null, which would be read back as another value
         plain: dict[str, Any] = to_jsonable_python(data, inf_nan_mode="constants")
         return plain
+
+
+def inner_plugins(options: Any) -> Iterator[str]:
+    """The plugins of the data sets within validated options, at every depth."""
+    if isinstance(options, InnerData):
+        yield options.plugin
+    if isinstance(options, BaseModel):
+        options = [getattr(options, name) for name in type(options).model_fields]
+    if isinstance(options, dict):
+        options = options.values()
+    if not isinstance(options, str) and isinstance(options, Iterable):
+        for inner in options:
+            yield from inner_plugins(inner)
 
 
 def is_weights_file(init: str) -> bool:

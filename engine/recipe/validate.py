@@ -15,11 +15,12 @@ from pydantic import BaseModel, ValidationError
 from engine.errors import Problem, nearest
 from engine.plugins import BUILTIN_WEIGHTS, Kind, Plugins, Registered, guarded
 from engine.recipe.nodes import KeyPath, Node
-from engine.recipe.options import make_paths_absolute, parse_options
+from engine.recipe.options import inner_data, make_paths_absolute, parse_options
 from engine.recipe.schema import (
     DataTable,
     GateTable,
     InjectionTable,
+    InnerData,
     LossTable,
     MetricTable,
     ModelTable,
@@ -54,7 +55,7 @@ class Meaning:
         self.found: dict[KeyPath, Registered] = {}
         self.uses = list(_uses(root))
 
-        for use in self.uses:
+        for use in self.uses:  # which grows: an options model may take tables of further data sets
             self._check_use(use)
         self._check_weights()
         self._check_metric_names()
@@ -78,6 +79,8 @@ class Meaning:
         own = use.table.own_keys()
         options = Node({key: node for key, node in use.node.value.items() if key not in own}, use.node.source, ())
         make_paths_absolute(registered.options, options)
+        for path, node, table in inner_data(registered.options, options, use.path):
+            self.uses.append(Use(path, node, "datasets", "plugin", table))
         try:
             with guarded(f"the options of {registered} could not be checked", passing=ValidationError):
                 self.options[use.path] = parse_options(registered.options, options.plain())
@@ -182,14 +185,26 @@ class Meaning:
             self._report(node, 'on_fail = "extend" has no stage to train further', "'init' with a stage's name")
 
 
-def attach(recipe: Recipe, options: dict[KeyPath, BaseModel]) -> None:
-    """Put the validated options in place of the raw ones."""
-    attributes = {"stage": "stages", "gate": "gates"}
+def attach(recipe: Recipe, options: dict[KeyPath, BaseModel], registry: Plugins) -> None:
+    """Put the validated options in place of the raw ones, a table's before those of the data sets within them."""
     for path, instance in options.items():
         target: Any = recipe
         for part in path:
-            target = target[part] if isinstance(part, int) else getattr(target, attributes.get(part, part))
+            target = _inside(target, part)
         target.options = instance
+        if isinstance(target, InnerData):
+            target._registry = registry
+
+
+def _inside(target: Any, part: str | int) -> Any:
+    """What a recipe's object has at one key or index."""
+    if isinstance(target, PluginTable) and part not in target.own_keys():
+        target = target.options
+    if not isinstance(target, BaseModel):
+        return target[part]
+    return next(
+        getattr(target, name) for name, field in type(target).model_fields.items() if part == (field.alias or name)
+    )
 
 
 def _uses(root: Node) -> Iterator[Use]:

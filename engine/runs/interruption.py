@@ -8,15 +8,14 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Sized
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from engine import events, plugins
+from engine import events
 from engine.hookspecs import Register, hookimpl
-from engine.recipe.options import parse_options
+from engine.recipe.schema import InnerData
 
 INTERRUPT = "ENGINE_INTERRUPT"
 """The variable that says where: "STAGE STEP SIGNAL", such as "B 3 SIGTERM"."""
@@ -30,22 +29,19 @@ _saved: list[Path] = []
 
 
 class FirstSamplesOptions(BaseModel):
-    """The first `count` samples of data set `of` with its `settings`; `files` are the recipe's plugin files."""
+    """The first `count` samples of data set `of`."""
 
     model_config = ConfigDict(extra="forbid")
 
-    of: str
-    settings: dict[str, Any]
+    of: InnerData
     count: int
-    files: list[str]
 
 
 class FirstSamples:
     """A data set cut short; everything else it is asked comes from the data set itself."""
 
     def __init__(self, options: FirstSamplesOptions) -> None:
-        found = plugins.load([Path(file) for file in options.files]).get("datasets", options.of)
-        self._whole: Sized = found.build(parse_options(found.options, options.settings))
+        self._whole = options.of.build()
         self._count = options.count
 
     def __len__(self) -> int:

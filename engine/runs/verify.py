@@ -102,7 +102,7 @@ def shorten(recipe: Recipe, steps: int) -> tuple[dict[str, Any], str]:
     for stage in data["stage"]:
         stage |= {"steps": steps, "gate": [], "log_every": 1, "checkpoint_every": _checkpoint(steps)}
         stage["evaluate_every"] = stage["evaluate_every"] and max(1, steps // 3)
-    data["data"]["val"] = _first_samples(data["data"]["val"], data["plugins"])
+    data["data"]["val"] = _first_samples(data["data"]["val"])
     data["plugins"] = [*data["plugins"], interruption.__file__]
     parts = [f"{steps} steps a stage", "no gates", f"the first {SAMPLES} validation samples"]
     parts += [f"a checkpoint every {_checkpoint(steps)} steps"]
@@ -117,12 +117,11 @@ def _checkpoint(steps: int) -> int:
     return max(1, steps * 2 // 3)
 
 
-def _first_samples(table: dict[str, Any], files: list[str]) -> dict[str, Any]:
+def _first_samples(table: dict[str, Any]) -> dict[str, Any]:
     """[data.val] through the shortened data set; keys that the engine itself reads stay where they are."""
-    own = {name: value for name, value in table.items() if name in DataTable.own_keys()}
-    settings = {name: value for name, value in table.items() if name not in own}
-    few = {"of": table["plugin"], "settings": settings, "count": SAMPLES, "files": files}
-    return {**own, "plugin": interruption.FIRST_SAMPLES, **few}
+    own = {name: value for name, value in table.items() if name in DataTable.own_keys() and name != "plugin"}
+    whole = {name: value for name, value in table.items() if name not in own}
+    return {**own, "plugin": interruption.FIRST_SAMPLES, "of": whole, "count": SAMPLES}
 
 
 def interruptions(recipe: Recipe, steps: int) -> list[Interruption]:

@@ -22,7 +22,7 @@ from engine.errors import InputError, PluginError, Problem
 from engine.globs import Selection
 from engine.plugins import Registered
 from engine.prediction import Batch, Prediction
-from engine.recipe.schema import Stage
+from engine.recipe.schema import Stage, inner_plugins
 from engine.stages import freeze
 from engine.stages.session import Session
 from engine.system import System
@@ -105,6 +105,7 @@ def _identity(session: Session, stage: Stage, system: System, source: Source, wh
     """Everything that the answers depend on; the folder of the weights file is not part of it, its numbers are."""
     recipe = session.recipe.resolved()
     model, data = recipe["model"], recipe["data"]["train"]
+    data_plugins = [data["plugin"], *inner_plugins(session.recipe.data["train"].options)]
     return {
         "format": FORMAT,
         "torch": torch.__version__,
@@ -114,7 +115,7 @@ def _identity(session: Session, stage: Stage, system: System, source: Source, wh
         "model": {key: value for key, value in model.items() if key != "weights"},
         "model_code": _code(session.plugins.get("models", model["plugin"])),
         "data": data,
-        "data_code": _code(session.plugins.get("datasets", data["plugin"])),
+        "data_code": [_code(session.plugins.get("datasets", plugin)) for plugin in data_plugins],
         "samples": len(source),
         "first_sample": first_digest(source, where).hex(),
     }

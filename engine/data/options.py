@@ -1,0 +1,33 @@
+"""The options of the engine's own data sets, and `InnerData` for options models of plugins that take data sets."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from engine.recipe.schema import InnerData
+
+__all__ = ["InnerData", "MixOptions", "MixedSet"]
+
+
+class MixedSet(InnerData):
+    """One set of a mix: a data set's own table, and how likely a draw is to come from it."""
+
+    probability: Annotated[float, Field(gt=0, le=1)]
+
+
+class MixOptions(BaseModel):
+    """Options of the data set `mix`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sets: list[MixedSet] = Field(min_length=1, description="data sets, each with the probability of its samples")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        total = sum(each.probability for each in self.sets)
+        # 1e-6 forgives decimal shares such as thirds, and nothing that anyone would write on purpose.
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"the probabilities sum to {total:g}; expected a sum of 1")
+        return self
