@@ -53,7 +53,7 @@ def test_disparity_of_512_px_and_more_is_not_taken_for_known(tree):
 
 
 def test_films_rendering_and_the_published_test_can_be_chosen(tree):
-    assert colours(data_set("sceneflow", tree, rendering="final").sample(0, None)) == (30, 40)
+    assert colours(data_set("sceneflow", tree, render="final").sample(0, None)) == (30, 40)
     assert len(data_set("sceneflow", tree, films=["monkaa"])) == 1
     test = data_set("sceneflow", tree, split="test")
     assert names(test) == [("FlyingThings3D/TEST/A/0000/0006", "FlyingThings3D/TEST/A/0000")]
@@ -97,6 +97,6 @@ def test_the_left_disparity_of_the_subset_is_stored_negative(subset):
 
 
 def test_the_subset_has_its_own_validation_and_both_renderings(subset):
-    data = data_set("flyingthings3d_subset", subset, split="val", rendering="final")
+    data = data_set("flyingthings3d_subset", subset, split="val", render="final")
     assert names(data) == [("val/0000000", "val/000000")]
     assert colours(data.sample(0, None)) == (30, 40)

@@ -28,7 +28,7 @@ class SceneFlowOptions(FramesOptions):
     root: Path = Field(description="the folder with FlyingThings3D/, Monkaa/ and Driving/")
     films: list[Film] = Field(["flyingthings3d", "monkaa", "driving"], min_length=1, description="which of the three")
     split: Literal["train", "test"] = Field("train", description="as published; only FlyingThings3D has 'test'")
-    rendering: Literal["clean", "final"] = Field("clean", description="'final' has blur and haze")
+    render: Literal["clean", "final"] = Field("clean", description="'final' has blur and haze")
 
     @model_validator(mode="after")
     def _test_is_of_one_film(self) -> Self:
@@ -42,12 +42,12 @@ class FlyingThings3DSubsetOptions(FramesOptions):
 
     root: Path = Field(description="the folder with train/ and val/")
     split: Literal["train", "val"] = Field("train", description="as published")
-    rendering: Literal["clean", "final"] = Field("clean", description="'final' has blur and haze")
+    render: Literal["clean", "final"] = Field("clean", description="'final' has blur and haze")
 
 
 def frames(options: SceneFlowOptions) -> list[Frame]:
     """The pairs of the full set; a scene is what was rendered of one arrangement. Errors as in `listed`."""
-    frames = f"frames_{options.rendering}pass"
+    frames = f"frames_{options.render}pass"
     films: dict[Film, list[Layout]] = {
         "flyingthings3d": [_film("FlyingThings3D", frames, f"{options.split.upper()}/*/*")],
         "monkaa": [_film("Monkaa", frames, "*")],
@@ -77,8 +77,8 @@ def subset(options: FlyingThings3DSubsetOptions) -> list[Frame]:
     """The pairs of the subset, with `occluded` where its occlusions were downloaded. Errors as in `listed`."""
     split = options.split
     layout = Layout(
-        left=f"{split}/image_{options.rendering}/left/*.png",
-        right=f"{split}/image_{options.rendering}/right/*.png",
+        left=f"{split}/image_{options.render}/left/*.png",
+        right=f"{split}/image_{options.render}/right/*.png",
         id=f"{split}/*",
         disparity=f"{split}/disparity/left/*.pfm",
         encoding=_ENCODING,
