@@ -9,12 +9,14 @@ A reader is a module with an options model `<Set>Options(FramesOptions)`, which 
 from __future__ import annotations
 
 from engine_stereo.data.options import FramesOptions
-from engine_stereo.data.readers import booster, eth3d, kitti, middlebury, sceneflow
+from engine_stereo.data.readers import argoverse, booster, drivingstereo, eth3d, kitti, middlebury, sceneflow
 
 _HERE = "engine_stereo.data.readers"
 
 READERS: dict[str, tuple[type[FramesOptions], str]] = {
+    "argoverse_stereo": (argoverse.ArgoverseOptions, f"{_HERE}.argoverse:frames"),
     "booster": (booster.BoosterOptions, f"{_HERE}.booster:frames"),
+    "drivingstereo": (drivingstereo.DrivingStereoOptions, f"{_HERE}.drivingstereo:frames"),
     "eth3d": (eth3d.ETH3DOptions, f"{_HERE}.eth3d:frames"),
     "flyingthings3d_subset": (sceneflow.FlyingThings3DSubsetOptions, f"{_HERE}.sceneflow:subset"),
     "kitti2012": (kitti.KittiOptions, f"{_HERE}.kitti:frames_2012"),
