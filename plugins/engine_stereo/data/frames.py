@@ -50,8 +50,8 @@ class Polarization:
 class Frame:
     """The files of one example.
 
-    scene: examples of one scene stay on one side of a split. masks: by name; 'valid' narrows what the disparity's file
-    says is known, the others become fields. Without `right` it is a single view, which has no disparity.
+    scene: examples of one scene stay on one side of a split. masks: by name; 'valid' and 'valid.ANY' narrow what the
+    disparity's file says is known, the others become fields. Without `right` it is a single view without disparity.
     """
 
     id: str

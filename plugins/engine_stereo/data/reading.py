@@ -46,7 +46,8 @@ def read(frame: Frame, polarimetry: PolarimetryOptions | None = None) -> Sample:
             _add(fields, frame, "valid", known[None], frame.disparity)
         for name, file in frame.masks.items():
             where = _mask(name, file)[None]
-            if name == "valid":
+            if name.partition(".")[0] == "valid":
+                name = "valid"
                 where = where & fields.get("valid", where)
             _add(fields, frame, name, where, file.path)
         if frame.polarization is not None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -51,12 +50,14 @@ def frames(options: FallingThingsOptions) -> list[Frame]:
                 scene=lambda parts: parts[-2],  # kitchen_0 is one place, whatever falls in it
             )
         )
-    return [_with_camera(frame) for frame in listed(options.root, layouts)]
+    found = listed(options.root, layouts)
+    focals = {folder: _focal(folder / _SETTINGS) for folder in dict.fromkeys(frame.left.parent for frame in found)}
+    return [_with_camera(frame, focals[frame.left.parent]) for frame in found]
 
 
-def _with_camera(frame: Frame) -> Frame:
+def _with_camera(frame: Frame, focal: float) -> Frame:
     assert _ENCODING.depth is not None, "the set stores depth"
-    depth = _ENCODING.depth.model_copy(update={"focal": _focal(frame.left.parent / _SETTINGS)})
+    depth = _ENCODING.depth.model_copy(update={"focal": focal})
     return replace(
         frame,
         encoding=_ENCODING.model_copy(update={"depth": depth}),
@@ -64,7 +65,6 @@ def _with_camera(frame: Frame) -> Frame:
     )
 
 
-@lru_cache(maxsize=None)
 def _focal(settings: Path) -> float:
     """px; what all published folders have where the settings were not kept."""
     assert _ENCODING.depth is not None, "the set stores depth"

@@ -1,7 +1,7 @@
 """FSD, the rendered pairs that FoundationStereo was trained on.
 
-Wen et al., "FoundationStereo: zero-shot stereo matching", CVPR 2025. Disparity is three digits to the base 255, not 256,
-red first; a reader that decodes with OpenCV has them in the other order. The cameras are not published.
+Wen et al., "FoundationStereo: zero-shot stereo matching", CVPR 2025. Disparity is three digits to the base 255, not
+256, red first; a reader that decodes with OpenCV has them in the other order. The cameras are not published.
 """
 
 from __future__ import annotations

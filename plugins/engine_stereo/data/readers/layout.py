@@ -10,7 +10,7 @@ from pathlib import Path
 
 from engine.errors import InputError, Problem
 from engine_stereo.data.calibration import Calibration, read_calibration
-from engine_stereo.data.frames import Frame, MaskFile
+from engine_stereo.data.frames import Frame, MaskFile, Polarization
 from engine_stereo.data.patterns import filled, found
 from engine_stereo.data.presets import Encoding
 
@@ -25,17 +25,20 @@ class Layout:
     """Paths under the root; a star stands for what the left picture's stands for, counted from the left.
 
     masks, calibration: taken where any file of theirs is there, and then every example must have one, so that all
-    examples have the same fields; the paths of masks have stars too. id: with stars. scene: with stars, or from what
-    they stand for; the id without it.
+    examples have the same fields; a mask that narrows 'valid' is always needed. The paths of masks and of polarization
+    have stars too. id: with stars. scene: with stars, or from what they stand for; the id without it. keep: which left
+    pictures are examples, by what the stars stand for; all without it.
     """
 
     left: str
-    right: str
+    right: str | None
     id: str
     disparity: str | None = None
     encoding: Encoding | None = None
     masks: Mapping[str, MaskFile] = field(default_factory=dict)
     calibration: str | Calibration | None = None
+    polarization: Polarization | None = None
+    keep: Callable[[tuple[str, ...]], bool] | None = None
     scene: str | Callable[[tuple[str, ...]], str] = ""
 
 
@@ -64,19 +67,22 @@ class _Folder:
     def __init__(self, root: Path, layout: Layout) -> None:
         self.root = root
         self.layout = layout
-        self.lefts = found(layout.left, root)
+        keep = layout.keep or (lambda parts: True)
+        self.lefts = {parts: path for parts, path in found(layout.left, root).items() if keep(parts)}
         self.missing: list[Problem] = []
         self._files: dict[str, set[str]] = {}
         self._calibrations: dict[Path, Calibration] = {}
 
     def wrong_root(self) -> Problem:
-        needed = [self.layout.left, self.layout.right, *([self.layout.disparity] if self.layout.disparity else [])]
+        needed = [path for path in (self.layout.left, self.layout.right, self.layout.disparity) if path]
         what = "there is no such folder" if not self.root.is_dir() else "the pictures are not there"
         near = [str(place) for place in self._near() if found(self.layout.left, place)]
         return Problem(str(self.root), what, " with ".join(f"'{pattern}'" for pattern in needed), near[:1])
 
     def _near(self) -> Iterator[Path]:
         """The folders around the root: who errs is mostly one too high or too low."""
+        if self.layout.left.startswith("**/"):  # it would search the whole disk
+            return
         if self.root.is_dir():
             yield from (place for place in islice(sorted(self.root.iterdir()), _LOOKED_AT) if place.is_dir())
         yield from islice(self.root.absolute().parents, 2)
@@ -95,16 +101,27 @@ class _Folder:
             name,
             filled(scene, parts) if isinstance(scene, str) else scene(parts),
             self.root / left,
-            self._partner("right", self.layout.right, parts),
+            self._partner("right", self.layout.right, parts) if self.layout.right else None,
             self._partner("disparity", truth, parts) if truth else None,
             self.layout.encoding if truth else None,
             masks,
+            self._polarization(parts),
             calibration=self._calibration(parts),
         )
 
+    def _polarization(self, parts: tuple[str, ...]) -> Polarization | None:
+        if (polarization := self.layout.polarization) is None:
+            return None
+        left, right = (
+            tuple(self._partner("polarization", str(path), parts) for path in paths)
+            for paths in (polarization.left, polarization.right)
+        )
+        return replace(polarization, left=left, right=right)
+
     @cached_property
     def _masks(self) -> dict[str, MaskFile]:
-        return {name: file for name, file in self.layout.masks.items() if self._all(str(file.path))}
+        masks = self.layout.masks.items()
+        return {name: file for name, file in masks if name.startswith("valid") or self._all(str(file.path))}
 
     def _calibration(self, parts: tuple[str, ...]) -> Calibration | None:
         pattern = self.layout.calibration

@@ -8,7 +8,6 @@ read and no value halved. Needs h5py.
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -43,21 +42,27 @@ def frames(options: SpringOptions) -> list[Frame]:
         encoding=PRESETS["spring"],
         scene="*",
     )
-    return [_with_camera(frame) for frame in listed(options.root, [layout])]
+    found = listed(options.root, [layout])
+    cameras = {_camera(frame) for frame in found}
+    focals = {file: _focals(file) for file in sorted(cameras) if file.is_file()}
+    return [_with_camera(frame, focals) for frame in found]
 
 
-def _with_camera(frame: Frame) -> Frame:
-    file = frame.left.parents[1] / "cam_data" / "intrinsics.txt"
-    if not file.is_file():
+def _camera(frame: Frame) -> Path:
+    return frame.left.parents[1] / "cam_data" / "intrinsics.txt"
+
+
+def _with_camera(frame: Frame, known: dict[Path, list[float]]) -> Frame:
+    file, number = _camera(frame), int(frame.id.rpartition("/")[2])
+    if file not in known:
         return frame
-    focals, number = _focals(file), int(frame.id.rpartition("/")[2])
+    focals = known[file]
     with whole("calibration", file):
         if not 1 <= number <= len(focals):
             raise ValueError(f"it has {len(focals)} lines, and there is a frame {number}")
     return replace(frame, calibration=Calibration(focals[number - 1], _BASELINE))
 
 
-@lru_cache(maxsize=256)
 def _focals(file: Path) -> list[float]:
     """px, of each frame: lines of fx fy cx cy."""
     with whole("calibration", file):
