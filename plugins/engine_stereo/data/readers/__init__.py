@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from engine_stereo.data.options import FramesOptions
 from engine_stereo.data.readers import (
+    argoverse,
     booster,
     crestereo,
     dps_net,
+    drivingstereo,
     eth3d,
     fallingthings,
     fsd,
@@ -31,9 +33,11 @@ from engine_stereo.data.readers import (
 _HERE = "engine_stereo.data.readers"
 
 READERS: dict[str, tuple[type[FramesOptions], str]] = {
+    "argoverse_stereo": (argoverse.ArgoverseOptions, f"{_HERE}.argoverse:frames"),
     "booster": (booster.BoosterOptions, f"{_HERE}.booster:frames"),
     "crestereo": (crestereo.CREStereoOptions, f"{_HERE}.crestereo:frames"),
     "dofp": (polarization_only.DofpOptions, f"{_HERE}.polarization_only:dofp"),
+    "drivingstereo": (drivingstereo.DrivingStereoOptions, f"{_HERE}.drivingstereo:frames"),
     "eth3d": (eth3d.ETH3DOptions, f"{_HERE}.eth3d:frames"),
     "fallingthings": (fallingthings.FallingThingsOptions, f"{_HERE}.fallingthings:frames"),
     "flyingthings3d_subset": (sceneflow.FlyingThings3DSubsetOptions, f"{_HERE}.sceneflow:subset"),
