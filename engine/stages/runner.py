@@ -14,7 +14,7 @@ from torch import Tensor
 from engine import events
 from engine.checkpoints.store import RECORD, Checkpoint, CheckpointStore
 from engine.checkpoints.weights import holds_injection, read_weights, write_weights
-from engine.contracts import Dataset, Evaluation
+from engine.contracts import Dataset, Evaluation, Verdict
 from engine.data.loader import Order, to_device, training_batches
 from engine.errors import GateRefusedError, WorldError
 from engine.files import file_digest, read_json, write_whole
@@ -121,7 +121,7 @@ class StageRun:
         return system
 
     def _judge(self, gate: GateTable, measured: Measured, extensions_left: int) -> str:
-        verdict = ask(gate, measured)
+        verdict: Verdict = self.session.agree(ask(gate, measured))
         what = action(gate, verdict, extensions_left)
         event = decided(self.stage.name, gate, verdict, what)
         self.session.emit(event)
@@ -153,8 +153,12 @@ class StageRun:
         self.session.emit(
             events.Note("info", f"stage {parent.name} trains {steps} steps further", {"folder": folder.name})
         )
-        done = finished(folder, self._warn) is not None
-        self.source = folder / WEIGHTS if done else further.run(None, measure_first=False)
+        record = finished(folder, self._warn)
+        if record is None:
+            self.source = further.run(None, measure_first=False)
+        else:
+            self.source = folder / WEIGHTS
+            self.rows += record["rows"]
         return self.session.system(self.source)
 
     def _train(self, system: System, resume: Checkpoint | None) -> tuple[Selection, freeze.Fingerprint]:
@@ -163,9 +167,10 @@ class StageRun:
         selection = self.selection(system)
         losses = self._losses()
         freeze.apply(system, selection)
-        seed_everything(stage_seed(session.recipe.seed, stage.name))
         before = self._fingerprint(system, selection, resumed=resume is not None)
         self.samples = training_samples(session, stage, self.index, system)
+        # After the data are prepared and cached, which may draw numbers and is done once for many runs.
+        seed_everything(stage_seed(session.recipe.seed, stage.name))
         if not resume:
             self._prove(system, selection, losses, before)
         store = CheckpointStore(self.folder / CHECKPOINTS, stage.train.keep)
@@ -290,7 +295,9 @@ class StageRun:
 
     def _best_of(self, evaluation: Evaluation) -> float | None:
         best = self.session.recipe.evaluate.best
-        return None if best is None else evaluation.mean.get(best)
+        # The leader's: each process has its norms' statistics from its own batches, and all must save at one step.
+        figure: float | None = self.session.agree(None if best is None else evaluation.mean.get(best))
+        return figure
 
     def _hand_on(self, system: System, frozen: tuple[Selection, freeze.Fingerprint], seconds: float) -> Path:
         """Prove the frozen part unchanged, last of all, and write the weights that were proved."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 from conftest import Command, WriteRecipe, events_of, only_run, weights_of
+from toy_world import STAGE_A
 
 TWO = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "engine")
 
@@ -84,3 +85,53 @@ def test_two_processes_that_are_told_to_stop_leave_at_one_step_and_resume_identi
         assert all(torch.equal(one[name], other[name]) for name in one), stage
     steps = [(event["stage"], event["step"]) for event in events_of(run, "step")]
     assert steps == [(stage, step) for stage in "ABC" for step in range(1, 13)]
+
+
+CONTRARY = '''
+"""A figure that falls with every evaluation in the first process, and rises in the others."""
+import os
+import torch
+from engine.contracts import Verdict
+from engine.hookspecs import hookimpl
+from pydantic import BaseModel
+
+class Options(BaseModel):
+    pass
+
+leads = os.environ["RANK"] == "0"
+
+class Contrary:
+    def __init__(self, options):
+        self.figure = 0.0
+
+    def __call__(self, prediction, batch):
+        self.figure += -1.0 if leads else 1.0
+        return {"contrary": (torch.full((len(prediction.value),), self.figure), torch.ones(len(prediction.value)))}
+
+def verdict(options):
+    return lambda context: Verdict("pass" if leads else "fail", "of the first process")
+
+@hookimpl
+def engine_metrics(register):
+    register("contrary", Options, Contrary, produces=lambda options: ["contrary"])
+
+@hookimpl
+def engine_gates(register):
+    register("contrary", Options, verdict)
+'''
+
+
+def test_processes_that_measure_differently_save_and_pass_gates_together(
+    process: Command, toy_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    (tmp_path / "contrary.py").write_text(CONTRARY)
+    path = toy_recipe(
+        train={"evaluate_every": 2},
+        evaluate={"metrics": [{"name": "error"}, {"name": "contrary"}], "best": "contrary"},
+        stage=[{**STAGE_A, "gate": [{"check": "contrary", "at": "exit"}]}],
+    )
+    path.write_text(path.read_text().replace('toy_plugin.py"', 'toy_plugin.py", "contrary.py"'))
+    done = process("run", path, launcher=TWO, ACCELERATE_USE_CPU="true")
+    assert done.code == 0, done.err
+    saved = events_of(only_run(tmp_path), "checkpoint_saved")
+    assert [(event["step"], event["best"]) for event in saved] == [(step, True) for step in range(2, 13, 2)]
