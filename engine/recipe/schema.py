@@ -330,7 +330,7 @@ class Recipe(Table):
 
     name: Slug
     description: str = ""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0  # what numpy's global generator takes
     plugins: list[Text] = []
     model: ModelTable
     injection: InjectionTable | None = None

@@ -24,6 +24,7 @@ from engine.stages.damaged import DamagedSamples
 from engine.system import System, Warp
 from engine.training.evaluate import evaluate, predictions
 from engine.training.interrupt import StopRequest
+from engine.training.state import seed_everything
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -126,7 +127,7 @@ class Session:
     def bare_system(self) -> System:
         """The system with fresh weights drawn from the recipe's seed, on the current default device."""
         model = self.plugins.get("models", self.recipe.model.plugin)
-        torch.manual_seed(self.recipe.seed)
+        seed_everything(self.recipe.seed)
         base = model.build(self.recipe.model.options)
         injection, corrects = None, ""
         if self.recipe.injection is not None:

@@ -28,7 +28,7 @@ from engine.training.meter import Meter
 from engine.training.optimizer import build_optimizer, set_learning_rates
 from engine.training.review import review
 from engine.training.schedule import factor
-from engine.training.state import TrainingState
+from engine.training.state import TrainingState, random_state, restore_random_state
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -136,9 +136,11 @@ def _settle(task: Task, state: TrainingState, measure: bool, save: bool) -> None
     """Measure and write the checkpoint; where a stop ends the measuring, the checkpoint knows that it is still due."""
     best, progress = False, state.progress
     if measure:
+        before = random_state(task.accelerator.device)
         try:
             best = progress.improves(task.best_of(task.measure(state.averaged, f"step {progress.step}")))
         except InterruptedRunError:
+            restore_random_state(before, task.accelerator.device)  # the evaluation is made again from its beginning
             _save(task, state, best)
             raise
         progress.unmeasured = False

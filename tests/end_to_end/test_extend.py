@@ -10,6 +10,16 @@ import pytest
 from conftest import Command, WriteRecipe, events_of, only_run, weights_of
 from toy_world import STAGE_A, STAGE_B, threshold
 
+STOPPER = """
+import os, signal
+from engine.hookspecs import hookimpl
+
+@hookimpl
+def engine_step(event):
+    if os.environ.get("STOP_AT") == f"{event.stage} {event.step}":
+        os.kill(os.getpid(), signal.SIGTERM)
+"""
+
 
 def stages(limit: float, times: int = 3) -> list[dict[str, Any]]:
     gate = threshold("extend", at="entry", max=limit, of="base", extend={"steps": 20, "times": times})
@@ -60,14 +70,7 @@ def test_a_verdict_that_no_training_changes_stops_with_advice(
 def test_a_run_stopped_in_or_after_an_extension_goes_on_from_it(
     engine: Command, toy_recipe: WriteRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
-    (tmp_path / "stopper.py").write_text(
-        "import os, signal\n"
-        "from engine.hookspecs import hookimpl\n"
-        "@hookimpl\n"
-        "def engine_step(event):\n"
-        "    if os.environ.get('STOP_AT') == f'{event.stage} {event.step}':\n"
-        "        os.kill(os.getpid(), signal.SIGTERM)\n"
-    )
+    (tmp_path / "stopper.py").write_text(STOPPER)
     path = toy_recipe(stage=stages(0.65), train={"log_every": 1})
     path.write_text(path.read_text().replace('toy_plugin.py"', 'toy_plugin.py", "stopper.py"'))
     assert engine("run", path, "--runs", "untouched").code == 0
@@ -82,3 +85,20 @@ def test_a_run_stopped_in_or_after_an_extension_goes_on_from_it(
     records = [json.loads((run / "stage-B" / "record.json").read_text()) for run in (untouched, only_run(tmp_path))]
     assert Path(records[0]["source"]).parent.name == Path(records[1]["source"]).parent.name
     assert [gate["action"] for gate in records[1]["gates"]][-1] == "go on"
+
+
+def test_the_final_table_of_a_resumed_run_tells_of_every_extension(
+    engine: Command, toy_recipe: WriteRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "stopper.py").write_text(STOPPER)
+    path = toy_recipe(stage=stages(0.0001, times=2), train={"log_every": 1})
+    path.write_text(path.read_text().replace('toy_plugin.py"', 'toy_plugin.py", "stopper.py"'))
+    assert engine("run", path, "--runs", "untouched").code == 4
+    monkeypatch.setenv("STOP_AT", "A+2 7")
+    assert engine("run", path).code == 5
+    monkeypatch.delenv("STOP_AT")
+    assert engine("run", path, "--resume").code == 4
+    (untouched,) = (tmp_path / "untouched" / "toy").iterdir()
+    tables = [json.loads((run / "status.json").read_text())["rows"] for run in (untouched, only_run(tmp_path))]
+    assert [row["stage"] for row in tables[0]] == ["A", "A", "A+1", "A+2"]
+    assert tables[0] == tables[1]
