@@ -123,7 +123,14 @@ def _may_be_torch_file(path: Path) -> bool:
 
 def write_weights(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, str] | None = None) -> None:
     """Write tensors by name to a safetensors file; WorldError when it cannot be written."""
-    written = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    written: dict[str, Tensor] = {}
+    memory: set[int] = set()
+    for name, tensor in tensors.items():
+        plain = tensor.detach().cpu().contiguous()
+        place = plain.untyped_storage().data_ptr()
+        # Tied weights share their memory, which safetensors refuses: each is written under its own name.
+        written[name] = plain.clone() if place in memory else plain
+        memory.add(place)
     try:
         save_file(written, path, metadata=dict(about or {}))
     except SafetensorError as error:  # its own kind for a full disk too

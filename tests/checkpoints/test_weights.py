@@ -107,6 +107,15 @@ def test_a_file_of_the_whole_system_fits_a_system_without_injection() -> None:
     assert report.unexpected == ["injection.head.weight", "injection.head.bias"]
 
 
+def test_tied_weights_are_written_under_both_names(tmp_path: Path) -> None:
+    tied = torch.arange(6.0).reshape(2, 3)
+    write_weights(tmp_path / "w.safetensors", {"in": tied, "out": tied, "part": tied[1]})
+    found = read_weights(tmp_path / "w.safetensors")
+    assert torch.equal(found["in"], tied)
+    assert torch.equal(found["out"], tied)
+    assert torch.equal(found["part"], tied[1])
+
+
 def test_safetensors_files_round_trip_with_their_story(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     write_weights(path, {"t": torch.arange(6).reshape(2, 3).T}, {"stage": "A"})
