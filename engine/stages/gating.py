@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -58,6 +58,11 @@ def ask(gate: GateTable, measured: Measured) -> Verdict:
         statuses = ", ".join(get_args(Status))
         raise PluginError(
             f"the gate {gate.check} gave {verdict!r}; expected a Verdict with one of the statuses {statuses}"
+        )
+    texts = isinstance(verdict.reason, str) and isinstance(verdict.advice, str)
+    if not (texts and isinstance(verdict.figures, Mapping) and all(isinstance(name, str) for name in verdict.figures)):
+        raise PluginError(
+            f"the gate {gate.check} gave {verdict!r}; expected texts as its reason and advice, and figures by name"
         )
     if gate.on_fail != "extend" or verdict.status not in UNTRAINABLE or _accepted(gate, verdict):
         return verdict

@@ -127,6 +127,9 @@ def engine_gates(register):
     register("raises", Options, loss(lambda context: fail(RuntimeError("no verdict"))))
     register("silent", Options, loss(lambda context: None))
     register("unsure", Options, loss(lambda context: Verdict("maybe", "who knows")))
+    register("wordless", Options, loss(lambda context: Verdict("pass", None)))
+    register("unnamed", Options, loss(lambda context: Verdict("pass", "all is well", {("a", 1): 2.0})))
+    register("listed", Options, loss(lambda context: Verdict("pass", "all is well", [1.0])))
 """
 
 
@@ -229,6 +232,9 @@ GATES = [
     ("raises", "the gate raises failed: RuntimeError: no verdict"),
     ("silent", "the gate silent gave None; expected a Verdict with one of the statuses pass, warn, fail,"),
     ("unsure", "the gate unsure gave Verdict(status='maybe', reason='who knows'"),
+    ("wordless", "the gate wordless gave Verdict(status='pass', reason=None"),
+    ("unnamed", "expected texts as its reason and advice, and figures by name"),
+    ("listed", "expected texts as its reason and advice, and figures by name"),
 ]
 
 
