@@ -7,7 +7,7 @@ import os
 import platform
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -89,9 +89,18 @@ def is_run(path: Path) -> bool:
 
 
 def newest_weights(folder: Path) -> Path | None:
-    """The weights that the last finished stage of a run handed on."""
-    done = sorted(folder.glob("stage-*/weights.safetensors"), key=lambda path: path.stat().st_mtime)
-    return done[-1] if done else None
+    """The weights that the last finished stage of a run handed on, in the order of its recipe.
+
+    Not by the files' times: a stage whose weights were damaged is finished again, and a copy of a run has new ones.
+    """
+    stages = read_json(folder / RECIPE, stage=list)["stage"]
+    order = {str(stage.get("name")): place for place, stage in enumerate(stages) if isinstance(stage, Mapping)}
+    done = []
+    for path in folder.glob("stage-*/weights.safetensors"):
+        name, _, extension = path.parent.name.removeprefix("stage-").partition("+")
+        if name in order:
+            done.append((order[name], len(extension), extension, path))
+    return max(done)[-1] if done else None
 
 
 def read_status(folder: Path) -> str | None:

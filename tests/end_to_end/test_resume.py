@@ -378,3 +378,87 @@ def test_damaged_weights_of_a_run_are_not_measured(engine: Command, toy_recipe: 
         done = engine("eval", run, "--weights", path.parent)
         assert done.code == 1
         assert "weights.safetensors is damaged: it differs from its digest" in " ".join(done.err.split())
+
+
+def test_a_run_whose_first_stage_was_finished_again_is_measured_by_its_last(
+    engine: Command, toy_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    assert engine("run", toy_recipe()).code == 0
+    run = only_run(tmp_path)
+    (run / "stage-A" / "weights.safetensors").write_bytes(b"")
+    again = engine("run", run, "--resume")
+    assert "stage A done" in again.out
+    assert "stage B is finished and taken from the run" in again.out
+    assert "weights stage-C/weights.safetensors" in engine("eval", run).out
+
+
+RANDOM = '''
+"""Draws from the global generators: as it is made, as it prepares training data, as it measures."""
+import os, random, signal
+import numpy as np
+import torch
+from engine.hookspecs import hookimpl
+from toy_plugin import BaseOptions, DataOptions, Options, ToyBase, ToyData
+
+class Base(ToyBase):
+    def __init__(self, options):
+        super().__init__(options)
+        torch.nn.init.constant_(self.head.bias, np.random.rand() + random.random())
+
+class Data(ToyData):
+    def prepare(self, progress):
+        if self.options.split == "train" and not os.path.exists("prepared"):
+            torch.rand(1), np.random.rand(), random.random()
+            open("prepared", "w").close()
+
+class Noise:
+    calls = 0
+
+    def __init__(self, options):
+        Noise.calls = 0
+
+    def __call__(self, prediction, batch):
+        Noise.calls += 1
+        if os.environ.get("STOP_IN_CALL") == str(Noise.calls):
+            os.kill(os.getpid(), signal.SIGTERM)
+        size = len(prediction.value)
+        return {"noise": (torch.rand(size) + np.random.rand() + random.random(), torch.ones(size))}
+
+@hookimpl
+def engine_models(register):
+    register("random", BaseOptions, Base, target="target")
+
+@hookimpl
+def engine_datasets(register):
+    register("random", DataOptions, Data)
+
+@hookimpl
+def engine_metrics(register):
+    register("noise", Options, Noise, produces=lambda options: ["noise"])
+'''
+
+
+def test_global_generators_are_where_an_untouched_run_has_them(
+    engine: Command, toy_recipe: WriteRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "random_plugin.py").write_text(RANDOM)
+    path = toy_recipe(
+        model={"plugin": "random", "dropout": 0.3},
+        data={"train": {"plugin": "random"}, "val": {"plugin": "random"}},
+        train={"log_every": 1, "evaluate_every": 4, "checkpoint_every": 4},
+        evaluate={"metrics": [{"name": "error"}, {"name": "noise"}], "batch_size": 2},
+        stage=[STAGE_A],
+    )
+    path.write_text(path.read_text().replace('toy_plugin.py"', 'toy_plugin.py", "random_plugin.py"'))
+    assert engine("run", path, "--runs", "untouched").code == 0
+    untouched = run_of(tmp_path / "untouched")
+    monkeypatch.setenv("STOP_IN_CALL", "8")  # five batches before the first step, five after the fourth
+    stopped = engine("run", path)
+    assert "while it was measured" in stopped.err
+    monkeypatch.delenv("STOP_IN_CALL")
+    assert engine("run", path, "--resume").code == 0
+    run = only_run(tmp_path)
+    assert identical(run, untouched, "A")
+    measured = [sorted((each / "stage-A").glob("evaluation-*.json")) for each in (run, untouched)]
+    assert len(measured[0]) == 5
+    assert [file.read_text() for file in measured[0]] == [file.read_text() for file in measured[1]]
