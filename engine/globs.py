@@ -60,7 +60,7 @@ def select(
     A pattern selects a tensor when it matches the tensor's own name or the module that holds it. `absent` is a child
     that takes no part in the stage (the injection, when it is off); its tensors are frozen whatever the patterns say.
     `where` locates each pattern (trainable first) for messages. Raises InputError with every pattern that selects
-    nothing.
+    nothing, but for frozen ones that name a module in which there is nothing to freeze.
     """
     modules = [name for name, _ in system.named_modules() if name]
     parameters = [name for name, _ in system.named_parameters()]
@@ -69,9 +69,11 @@ def select(
     def present(names: Iterable[str]) -> Iterator[str]:
         return (name for name in names if absent is None or not (name + ".").startswith(absent + "."))
 
+    tensors = list(present([*parameters, *buffers]))
     problems = []
     for number, pattern in enumerate([*trainable, *frozen]):
-        if not any(_holds(pattern, name) for name in present([*parameters, *buffers])):
+        selects = any(_holds(pattern, name) for name in tensors)
+        if not selects and not (number >= len(trainable) and _names_nothing_to_freeze(pattern, modules, tensors)):
             place = where[number] if where else ""
             problems.append(_no_match(pattern, place, list(present(modules)), modules, absent))
     if problems:
@@ -93,6 +95,12 @@ def select(
 def _holds(pattern: str, tensor: str) -> bool:
     owner = tensor.rpartition(".")[0]
     return matches(pattern, tensor) or matches(pattern, owner)
+
+
+def _names_nothing_to_freeze(pattern: str, modules: list[str], tensors: list[str]) -> bool:
+    """Whether the modules that a pattern names hold no tensors at any depth, as a base without parameters does."""
+    named = [f"{module}." for module in modules if matches(pattern, module)]
+    return bool(named) and not any(tensor.startswith(tuple(named)) for tensor in tensors)
 
 
 def _no_match(pattern: str, where: str, present: list[str], modules: list[str], absent: str | None) -> Problem:

@@ -1,0 +1,73 @@
+"""A base without parameters goes through every command that takes a base."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import Command, only_run, weights_of
+
+RECIPE = """
+name = "sgbm"
+plugins = ["{plugin}"]
+model = {{ plugin = "sgbm", num_disparities = 32 }}
+injection = {{ plugin = "offset" }}
+data.train = {{ plugin = "pairs" }}
+data.val = {{ plugin = "pairs", first = 100, count = 3 }}
+train = {{ losses = [{{ name = "disparity_l1" }}], batch_size = 2, optimizer = {{ lr = 0.05 }} }}
+
+[evaluate]
+metrics = [{{ name = "epe", quantities = ["epe", "bad"] }}]
+key = ["epe/all"]
+
+[[stage]]
+name = "B"
+trainable = ["injection.**"]
+frozen = ["base.**"]
+injection = true
+warp = "gt"
+steps = 4
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "sgbm.toml"
+    path.write_text(RECIPE.format(plugin=Path(__file__).with_name("sgbm_plugin.py")))
+    return path
+
+
+def test_it_is_the_frozen_base_of_a_stage_that_trains_only_the_injection(engine: Command, recipe: Path) -> None:
+    planned = json.loads(engine("plan", recipe, "--json").out)
+    done = engine("run", recipe)
+    assert (done.code, planned["name"]) == (0, "sgbm"), done.err
+    weights = weights_of(only_run(recipe.parent, "sgbm"), "B")
+    assert list(weights) == ["injection.weight"]
+    assert weights["injection.weight"] != 0, "nothing was learnt"
+
+
+def test_its_answers_can_be_kept_for_a_frozen_stage(engine: Command, recipe: Path) -> None:
+    done = engine("run", recipe, "--set", "train.cache=on")
+    assert done.code == 0, done.err
+    done = engine("run", recipe)
+    runs = sorted((recipe.parent / "runs" / "sgbm").iterdir())
+    cached, live = (weights_of(run, "B")["injection.weight"] for run in runs)
+    assert cached == live
+
+
+def test_evaluation_and_feasibility_take_it_without_weights_and_with_those_of_a_run(
+    engine: Command, recipe: Path
+) -> None:
+    before = json.loads(engine("eval", recipe, "--json").out)
+    assert before["mean"]["epe/all"] == before["base_mean"]["epe/all"] < 1
+    assert engine("check-feasibility", recipe).code in (0, 4)
+    assert engine("run", recipe).code == 0
+    after = json.loads(engine("eval", recipe, "--weights", only_run(recipe.parent, "sgbm"), "--json").out)
+    assert after["base_mean"] == before["mean"] != after["mean"]
+
+
+def test_training_it_is_refused_in_words(engine: Command, recipe: Path) -> None:
+    done = engine("check", recipe, "--set", "stage.B.trainable=['base.**']")
+    assert done.code == 2
+    assert "'base.**'" in done.err
