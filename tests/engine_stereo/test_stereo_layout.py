@@ -1,9 +1,12 @@
 """What every reader of a published set says of a wrong folder and of files that are missing."""
 
+import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
+from engine_stereo.data.options import FramesOptions
 from engine_stereo.data.readers import READERS, layout
 from stereo_trees import MIDDLEBURY_CALIB, codes, data_set, pfm, picture, text
 
@@ -95,3 +98,12 @@ def test_nothing_else_is_opened_before_a_sample_is_asked_for(tree):
     assert data.sample(0, None)["id"] == "Piano"
     with pytest.raises(DamagedDataError, match="sample Pipes"):
         data.sample(1, None)
+
+
+def test_the_guide_tells_the_options_and_masks_of_every_set_that_it_lists():
+    guide = (Path(__file__).parents[2] / "docs" / "data.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \|(.*)\|(.*)\|(.*)\|$", guide.split("## Published sets")[1], re.MULTILINE)
+    assert {name for name, *_ in rows} == set(READERS)
+    for name, _, options, _ in rows:
+        own = set(READERS[name][0].model_fields) - set(FramesOptions.model_fields) - {"root"}
+        assert {option for option in own if f"`{option}`" not in options} == set(), name

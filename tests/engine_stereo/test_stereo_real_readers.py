@@ -31,7 +31,7 @@ ALOE = {
 SETS = {
     "middeval3": (MOTORCYCLE, {"resolution": "Q"}),
     "kitti2015": (STREET, {}),
-    "sceneflow": (THINGS, {"films": ["flyingthings3d"]}),
+    "sceneflow": (THINGS, {"subsets": ["flyingthings3d"]}),
     "middlebury2006": (ALOE, {"size": "full"}),
 }
 # Size (width, height) and share of known pixels that the folder's README gives, and the range where it gives one.

@@ -54,11 +54,11 @@ def test_disparity_of_512_px_and_more_is_not_taken_for_known(tree):
 
 def test_films_rendering_and_the_published_test_can_be_chosen(tree):
     assert colours(data_set("sceneflow", tree, render="final").sample(0, None)) == (30, 40)
-    assert len(data_set("sceneflow", tree, films=["monkaa"])) == 1
+    assert len(data_set("sceneflow", tree, subsets=["monkaa"])) == 1
     test = data_set("sceneflow", tree, split="test")
     assert names(test) == [("FlyingThings3D/TEST/A/0000/0006", "FlyingThings3D/TEST/A/0000")]
     with pytest.raises(ValidationError, match="split 'test' is of 'flyingthings3d' only"):
-        data_set("sceneflow", tree, films=["driving"], split="test")
+        data_set("sceneflow", tree, subsets=["driving"], split="test")
 
 
 def test_a_film_that_was_not_downloaded_is_asked_for(tree):

@@ -7,7 +7,7 @@ CVPR 2016. In the full set disparity is positive in both views, in the subset it
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -16,7 +16,7 @@ from engine_stereo.data.options import FramesOptions
 from engine_stereo.data.presets import PRESETS
 from engine_stereo.data.readers.layout import Layout, listed
 
-Film = Literal["flyingthings3d", "monkaa", "driving"]
+Subset = Literal["flyingthings3d", "monkaa", "driving"]
 
 # Objects that graze the camera have thousands of px; RAFT-Stereo and its successors leave out the same ones.
 _ENCODING = PRESETS["sceneflow"].model_copy(update={"below": 512.0})
@@ -26,14 +26,16 @@ class SceneFlowOptions(FramesOptions):
     """Options of `sceneflow`: the folder with FlyingThings3D/, Monkaa/ and Driving/."""
 
     root: Path = Field(description="the folder with FlyingThings3D/, Monkaa/ and Driving/")
-    films: list[Film] = Field(["flyingthings3d", "monkaa", "driving"], min_length=1, description="which of the three")
+    subsets: Annotated[tuple[Subset, ...], Field(min_length=1)] = Field(
+        ("flyingthings3d", "monkaa", "driving"), description="which of the three are read"
+    )
     split: Literal["train", "test"] = Field("train", description="as published; only FlyingThings3D has 'test'")
     render: Literal["clean", "final"] = Field("clean", description="'final' has blur and haze")
 
     @model_validator(mode="after")
-    def _test_is_of_one_film(self) -> Self:
-        if self.split == "test" and "flyingthings3d" not in self.films:
-            raise ValueError("split 'test' is of 'flyingthings3d' only, which 'films' does not name")
+    def _test_is_of_one_subset(self) -> Self:
+        if self.split == "test" and "flyingthings3d" not in self.subsets:
+            raise ValueError("split 'test' is of 'flyingthings3d' only, which 'subsets' does not name")
         return self
 
 
@@ -48,21 +50,21 @@ class FlyingThings3DSubsetOptions(FramesOptions):
 def frames(options: SceneFlowOptions) -> list[Frame]:
     """The pairs of the full set; a scene is what was rendered of one arrangement. Errors as in `listed`."""
     frames = f"frames_{options.render}pass"
-    films: dict[Film, list[Layout]] = {
-        "flyingthings3d": [_film("FlyingThings3D", frames, f"{options.split.upper()}/*/*")],
-        "monkaa": [_film("Monkaa", frames, "*")],
+    layouts: dict[Subset, list[Layout]] = {
+        "flyingthings3d": [_layout("FlyingThings3D", frames, f"{options.split.upper()}/*/*")],
+        "monkaa": [_layout("Monkaa", frames, "*")],
         # Both lenses and both speeds show the same street.
         "driving": [
-            _film("Driving", frames, f"{lens}_focallength/{street}/*", street)
+            _layout("Driving", frames, f"{lens}_focallength/{street}/*", street)
             for lens in ("15mm", "35mm")
             for street in ("scene_backwards", "scene_forwards")
         ],
     }
-    chosen = options.films if options.split == "train" else ["flyingthings3d"]
-    return listed(options.root, [layout for film in chosen for layout in films[film]])
+    chosen = dict.fromkeys(options.subsets) if options.split == "train" else ("flyingthings3d",)
+    return listed(options.root, [layout for name in chosen for layout in layouts[name]])
 
 
-def _film(name: str, frames: str, folder: str, scene: str = "") -> Layout:
+def _layout(name: str, frames: str, folder: str, scene: str = "") -> Layout:
     return Layout(
         left=f"{name}/{frames}/{folder}/left/*.png",
         right=f"{name}/{frames}/{folder}/right/*.png",
