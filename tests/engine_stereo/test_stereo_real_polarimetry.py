@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from engine_stereo.data.options import PolarimetryOptions
 from engine_stereo.data.polarimetry import intensities, read
+from stereo_trees import data_set
 
 REAL = Path(os.environ["ENGINE_SHARED_DATA"]) / "polar"
 MOSAIC = "dofp_mono", [REAL / "dofp_raw/IMG_0287.png"]
@@ -48,3 +49,10 @@ def test_the_degree_of_polarisation_is_as_measured(files, median, high, clipped)
 def test_interpolation_lays_the_four_angles_over_each_other():
     shares = [intensities(*MOSAIC, PolarimetryOptions(mosaic=how)).redundancy() for how in ("decimate", "interpolate")]
     assert shares[1].as_stated < 0.8 * shares[0].as_stated
+
+
+def test_the_reader_of_mosaics_gives_the_scene_and_its_polarisation():
+    data = data_set("dofp", REAL, left="dofp_raw/*.png", polarimetry={"mosaic": "decimate"})
+    sample = data.sample(0, None)
+    assert (sample["id"], sample["left"].shape) == ("dofp_raw/IMG_0287", (3, 600, 640))
+    assert np.quantile(np.hypot(*sample["polarization_left"]), (0.5, 0.95)) == pytest.approx((0.161, 0.536), rel=0.02)

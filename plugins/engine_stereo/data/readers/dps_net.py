@@ -98,7 +98,9 @@ def _chosen(frames: list[Frame], split_file: Path | None) -> list[Frame]:
     absent = [name for name in named if name not in by_id]
     if absent or not named:
         what = (
-            f"{len(absent)} of its {len(named)} pairs are not there: {', '.join(absent[:5])}" if named else "is empty"
+            f"{len(absent)} of its {len(named)} pairs are not there: {', '.join(absent[:5])}"
+            if named
+            else "it is empty"
         )
         raise InputError(Problem(str(split_file), what, f"pairs such as {frames[0].id.replace('/', ' ')}"))
     return [by_id[name] for name in named]
