@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +61,26 @@ def file_digest(path: Path) -> str:
     """The sha256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def held(lock: Path, what: str) -> Iterator[None]:
+    """Hold a file that one process alone may hold; WorldError beginning with `what` when another one does.
+
+    The system takes it back when its process dies, however it dies: data workers, which live on for seconds after a
+    killed process, do not inherit it.
+    """
+    with lock.open("a+") as handle:
+        os.register_at_fork(after_in_child=handle.close)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            handle.seek(0)
+            raise WorldError(f"{what} in another process ({handle.read(99).strip()})") from error
+        handle.truncate(0)
+        handle.write(f"process {os.getpid()} on {platform.node()}\n")
+        handle.flush()
+        yield
 
 
 def sync(path: Path) -> None:

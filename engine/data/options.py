@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from engine.recipe.schema import InnerData
 
-__all__ = ["InnerData", "MixOptions", "MixedSet"]
+__all__ = ["InnerData", "MixOptions", "MixedSet", "ZarrOptions"]
+
+Side = Annotated[int, Field(ge=1)]
 
 
 class MixedSet(InnerData):
@@ -30,4 +33,24 @@ class MixOptions(BaseModel):
         # 1e-6 forgives decimal shares such as thirds, and nothing that anyone would write on purpose.
         if abs(total - 1) > 1e-6:
             raise ValueError(f"the probabilities sum to {total:g}; expected a sum of 1")
+        return self
+
+
+class ZarrOptions(BaseModel):
+    """A store that `engine data pack` made.
+
+    path: its folder. url: where it is instead, in any protocol that fsspec knows. crop: rows and columns of a window,
+    the same for every field, at a random place in training and in the middle otherwise.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    path: Path | None = None
+    url: Annotated[str, Field(pattern="://")] | None = None
+    crop: tuple[Side, Side] | None = None
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.path is None) == (self.url is None):
+            raise ValueError("a store is at a path or at a url; expected one of them")
         return self

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from engine.data.options import MixOptions
+from engine.data.options import MixOptions, ZarrOptions
 from engine.hookspecs import Register, hookimpl
 
 
 @hookimpl
 def engine_datasets(register: Register) -> None:
-    """Bring `mix`."""
+    """Bring `mix` and `zarr`."""
     register("mix", MixOptions, "engine.data.mix:Mix")
+    register("zarr", ZarrOptions, "engine.data.zarr_store:ZarrData")

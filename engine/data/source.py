@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -90,4 +90,13 @@ class Source:
         if scenes is None:
             return None
         with self._asked("to name its scenes"):
-            return [str(scene) for scene in scenes()]
+            named = scenes()
+            return None if named is None else [str(scene) for scene in named]
+
+    def units(self) -> Mapping[str, str]:
+        """The units of its fields, as far as it tells them."""
+        units = getattr(self.dataset, "units", None)
+        if units is None:
+            return {}
+        with self._asked("to tell its units"):
+            return {str(name): str(unit) for name, unit in units().items()}

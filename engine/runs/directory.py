@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import platform
 import secrets
 import time
 from collections.abc import Iterator, Mapping
@@ -12,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from engine.errors import InputError, WorldError
-from engine.files import file_digest, read_json
+from engine.files import file_digest, held, read_json
 
 RECIPE = "recipe.json"
 PROVENANCE = "provenance.json"
@@ -32,24 +30,9 @@ def create(root: Path, name: str) -> Path:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Hold a run directory while a run writes to it; WorldError when somebody else does, or a link leads out of it.
-
-    The system takes the lock back when its process dies, however it dies: data workers, which live on for seconds after
-    a killed run, do not inherit it.
-    """
+    """Hold a run directory while a run writes to it; WorldError when somebody else does, or a link leads out of it."""
     _refuse_links_out(folder)
-    with (folder / LOCK).open("a+") as handle:
-        os.register_at_fork(after_in_child=handle.close)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            handle.seek(0)
-            raise WorldError(
-                f"the run {folder} is still going on in another process ({handle.read(99).strip()})"
-            ) from error
-        handle.truncate(0)
-        handle.write(f"process {os.getpid()} on {platform.node()}\n")
-        handle.flush()
+    with held(folder / LOCK, f"the run {folder} is still going on"):
         yield
 
 

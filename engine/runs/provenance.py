@@ -24,7 +24,7 @@ def provenance(seed: int, plugins: dict[str, str]) -> dict[str, Any]:
         "command": sys.argv,
         "seed": seed,
         "git": _git(),
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "versions": versions(),
         "plugins": plugins,
         "host": {
             "name": platform.node(),
@@ -34,6 +34,11 @@ def provenance(seed: int, plugins: dict[str, str]) -> dict[str, Any]:
             "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         },
     }
+
+
+def versions() -> dict[str, str | None]:
+    """The versions of Python and of what the engine stands on."""
+    return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
 
 
 def _version(name: str) -> str | None:
