@@ -24,8 +24,9 @@ class Dataset(Protocol):
     """Examples by index.
 
     Optionally also `prepare(progress)`: called once in the main process before anything is read. And `scenes()`: names
-    of its scenes that no other scene has, told without reading or preparing anything; a run whose training and
-    validation share one is refused.
+    of its scenes that no other scene has, told without reading or preparing anything, or None where they are not known;
+    a run whose training and validation share one is refused. And `units()`: field -> unit, such as {"disparity": "px"},
+    which a packed store keeps.
     """
 
     def __len__(self) -> int:
