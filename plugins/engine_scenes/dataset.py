@@ -11,7 +11,7 @@ from engine.contracts import Progress, Sample
 from engine_scenes import store
 from engine_scenes.options import SceneOptions
 from engine_scenes.scene import BASELINE, FOCAL_PER_WIDTH, generator
-from engine_scenes.sensor import display, expose
+from engine_stereo.sensor import display, expose
 
 
 class PolarizedScenes:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from engine_scenes.pairs import render_pair
 from engine_scenes.scene import random_scene
-from engine_scenes.sensor import display
+from engine_stereo.sensor import display
 
 cv2 = pytest.importorskip("cv2")
 

@@ -52,6 +52,7 @@ class Frame:
 
     scene: examples of one scene stay on one side of a split. masks: by name; 'valid' and 'valid.ANY' narrow what the
     disparity's file says is known, the others become fields. Without `right` it is a single view without disparity.
+    disparity_right: the right view's, in the same encoding; masks of that view are called `ANY_right`.
     """
 
     id: str
@@ -63,6 +64,7 @@ class Frame:
     masks: Mapping[str, MaskFile] = field(default_factory=dict)
     polarization: Polarization | None = None
     calibration: Calibration | None = None
+    disparity_right: Path | None = None
 
 
 class Frames:
@@ -77,6 +79,11 @@ class Frames:
         self.root = root
         if options.polarimetry is not None and not any(frame.polarization for frame in self.frames):
             raise InputError("'polarimetry' has no effect: these examples have no files of polarisation")
+        mirrors = options.augment is not None and options.augment.flip_horizontal > 0
+        one = next((frame for frame in self.frames if frame.disparity and not frame.disparity_right), None)
+        if mirrors and one is not None:
+            what = f"flip_horizontal makes the right view the left one, and {one.id} has no disparity of the right view"
+            raise InputError(what, "leave flip_horizontal out; flip_vertical needs nothing more")
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -87,7 +94,7 @@ class Frames:
         return [f"{self.root}: {name}" for name in names] if self.root else names
 
     def sample(self, index: int, rng: np.random.Generator | None) -> Sample:
-        """Example `index`; `rng` draws the crop, which is in the middle without.
+        """Example `index`; `rng` draws the crop, which is in the middle without, and the augmentation.
 
         left, right (3, H, W) float32 in [0, 255]; with ground truth disparity (1, H, W) float32 px and valid
         (1, H, W) bool; every other mask (1, H, W) bool; polarization_left, polarization_right (2, H, W) float32 as
@@ -96,12 +103,17 @@ class Frames:
         DamagedDataError for a file that cannot be read, WorldError for one that is missing, InputError for parts whose
         sizes differ and for a crop that does not fit, IndexError for an index that is not there.
         """
+        from engine_stereo.data.augment import augmented
         from engine_stereo.data.reading import cropped, read, scaled
 
         if not 0 <= index < len(self):
             raise IndexError(f"the data set has {len(self)} examples; there is no index {index}")
-        sample = scaled(read(self.frames[index], self.options.polarimetry), self.options.scale)
-        return sample if self.options.crop is None else cropped(sample, self.options.crop, rng)
+        options, augment = self.options, self.options.augment if rng is not None else None
+        both = options.right_truth or (augment is not None and augment.flip_horizontal > 0)
+        sample = scaled(read(self.frames[index], options.polarimetry, both), options.scale)
+        if augment is not None and rng is not None:
+            return augmented(sample, augment, rng, options.crop)
+        return sample if options.crop is None else cropped(sample, options.crop, rng)
 
 
 def _part(frames: Sequence[Frame], options: FramesOptions) -> Sequence[Frame]:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from engine_stereo.data.augment_options import Augment
 from engine_stereo.options import Options
 
 Side = Annotated[int, Field(ge=1)]
@@ -54,6 +55,8 @@ class FramesOptions(Options):
     crop: tuple[Side, Side] | None = Field(
         None, description="[height, width] in px after scaling; at random in training, the middle in evaluation"
     )
+    augment: Augment | None = Field(None, description="random changes in training, between scale and crop")
+    right_truth: bool = Field(False, description="also the right view's disparity_right and valid_right, where stored")
     polarimetry: PolarimetryOptions | None = Field(
         None, description="mosaics, angles and rectification of the cameras, in sets with polarisation"
     )

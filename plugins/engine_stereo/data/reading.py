@@ -29,26 +29,30 @@ _SMOOTH = {
     "polarization_left": (-1.0, 1.0),
     "polarization_right": (-1.0, 1.0),
 }
-_ALONG_X = ("disparity", "focal", "doffs")  # in px, and so scaled with the width
+_ALONG_X = ("disparity", "disparity_right", "focal", "doffs")  # in px, and so scaled with the width
 
 
-def read(frame: Frame, polarimetry: PolarimetryOptions | None = None) -> Sample:
-    """The fields that `Frames.sample` tells, at the stored resolution; errors as there."""
+def read(frame: Frame, polarimetry: PolarimetryOptions | None = None, both: bool = False) -> Sample:
+    """The fields that `Frames.sample` tells, at the stored resolution; errors as there.
+
+    both: with `disparity_right` and `valid_right`, where the frame has them.
+    """
     fields: dict[str, Array] = {}
     with _naming(frame):
         _add(fields, frame, "left", _picture(frame, "left", frame.left, polarimetry), frame.left)
         if frame.right is not None:
             _add(fields, frame, "right", _picture(frame, "right", frame.right, polarimetry), frame.right)
-        if frame.disparity is not None:
-            assert frame.encoding is not None, "a frame with a disparity says how it is encoded"
-            disparity, known = read_disparity(frame.disparity, frame.encoding)
-            _add(fields, frame, "disparity", disparity[None], frame.disparity)
-            _add(fields, frame, "valid", known[None], frame.disparity)
+        for suffix, truth in (("", frame.disparity), ("_right", frame.disparity_right if both else None)):
+            if truth is not None:
+                assert frame.encoding is not None, "a frame with a disparity says how it is encoded"
+                disparity, known = read_disparity(truth, frame.encoding)
+                _add(fields, frame, f"disparity{suffix}", disparity[None], truth)
+                _add(fields, frame, f"valid{suffix}", known[None], truth)
         for name, file in frame.masks.items():
             where = _mask(name, file)[None]
-            if name.partition(".")[0] == "valid":
-                name = "valid"
-                where = where & fields.get("valid", where)
+            if name.partition(".")[0] in ("valid", "valid_right"):
+                name = name.partition(".")[0]
+                where = where & fields.get(name, where)
             _add(fields, frame, name, where, file.path)
         if frame.polarization is not None:
             for side in ("left", "right"):
@@ -56,10 +60,12 @@ def read(frame: Frame, polarimetry: PolarimetryOptions | None = None) -> Sample:
                 if files:
                     vector, _ = read_polarization(frame.polarization.layout, files, polarimetry, side)
                     _add(fields, frame, f"polarization_{side}", vector, files[0])
-    if "disparity" in fields:
-        fields["disparity"] = np.where(fields["valid"], fields["disparity"], np.float32(0))
-    else:
-        fields.pop("valid", None)
+    for suffix in ("", "_right"):
+        if f"disparity{suffix}" in fields:
+            known = fields[f"valid{suffix}"]
+            fields[f"disparity{suffix}"] = np.where(known, fields[f"disparity{suffix}"], np.float32(0))
+        else:
+            fields.pop(f"valid{suffix}", None)
     if (calibration := frame.calibration) is not None:
         for name in ("focal", "baseline", "doffs"):
             fields[name] = np.float32(getattr(calibration, name))
@@ -109,7 +115,7 @@ def scaled(sample: Sample, scale: float) -> Sample:
     for name, value in sample.items():
         if name in _SMOOTH:
             value = _resized(value, height, width).clip(*_SMOOTH[name])
-        elif _is_picture(value):
+        elif is_picture(value):
             value = value[:, rows[:, None], columns]
         if name in _ALONG_X:
             value = value * np.float32(width / full_width)
@@ -130,12 +136,13 @@ def cropped(sample: Sample, size: tuple[int, int], rng: np.random.Generator | No
     free = full_height - height, full_width - width
     top, left = (side // 2 for side in free) if rng is None else (int(rng.integers(side + 1)) for side in free)
     return {
-        name: np.ascontiguousarray(value[:, top : top + height, left : left + width]) if _is_picture(value) else value
+        name: np.ascontiguousarray(value[:, top : top + height, left : left + width]) if is_picture(value) else value
         for name, value in sample.items()
     }
 
 
-def _is_picture(value: Any) -> bool:
+def is_picture(value: Any) -> bool:
+    """Whether a field has a value for every pixel."""
     return isinstance(value, np.ndarray) and value.ndim == 3
 
 

@@ -43,14 +43,18 @@ def expose(
     noise: standard deviation of each intensity in units of full scale. shot_noise: the same at full scale, where it
     follows the root of the intensity (the Gaussian limit of photon counts).
     """
-    i = intensities(rgb, qu)
+    return stokes(noisy(intensities(rgb, qu), noise, shot_noise, rng))
+
+
+def noisy(i: np.ndarray, noise: float, shot_noise: float, rng: np.random.Generator) -> np.ndarray:
+    """Intensities of any shape with the noise that `expose` tells; as they are where there is none."""
     if noise == 0 and shot_noise == 0:
-        return stokes(i)
-    spread = np.float32(shot_noise**2) * i
+        return i
+    spread = np.float32(shot_noise**2) * np.maximum(i, 0)  # more polarisation than light is what noise measures
     spread += np.float32(noise**2)
     np.sqrt(spread, out=spread)
     spread *= rng.standard_normal(i.shape, dtype=np.float32)
-    return stokes(i + spread)
+    return i + spread
 
 
 def _curve() -> np.ndarray:
@@ -65,3 +69,11 @@ _SRGB = _curve()
 def display(rgb: np.ndarray) -> np.ndarray:
     """Linear RGB as a picture in [0, 255] float32 by the sRGB curve (IEC 61966-2-1); what exceeds white is cut."""
     return _SRGB[(np.clip(rgb, 0, 1) * np.float32(65535)).astype(np.uint16)]
+
+
+def light(picture: np.ndarray) -> np.ndarray:
+    """Linear RGB of a picture in [0, 255]: what `display` turns into it."""
+    x = picture / np.float32(255)
+    return np.where(
+        x <= np.float32(0.04045), x / np.float32(12.92), ((x + np.float32(0.055)) / np.float32(1.055)) ** 2.4
+    )

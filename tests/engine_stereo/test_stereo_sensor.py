@@ -1,5 +1,5 @@
 import numpy as np
-from engine_scenes.sensor import display, expose, intensities, stokes
+from engine_stereo.sensor import display, expose, intensities, stokes
 
 
 def light(value: float = 0.3, q: float = 0.2, u: float = -0.1) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,152 @@
+"""Augmented examples: the same for the same random numbers, and true whatever was done to them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from engine_stereo.data.augment import augmented
+from engine_stereo.data.augment_options import Augment
+from engine_stereo.data.encodings import PRESETS, write_disparity
+from engine_stereo.data.frames import Frame, Frames
+from engine_stereo.data.images import write_image
+from engine_stereo.data.options import FramesOptions
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from stereo_world import pair, warped
+
+from engine.errors import InputError
+
+ALL = {
+    "flip_horizontal": 0.5,
+    "flip_vertical": 0.5,
+    "scale": [0.8, 1.4],
+    "y_jitter": 1.5,
+    "colour": {"brightness": 0.3, "hue": 0.1, "asymmetric": 0.2},
+    "noise": {"read": [0.0, 0.01], "shot": [0.0, 0.01]},
+    "erase": {"probability": 0.5, "size": [2, 6]},
+}
+SEEDS = st.integers(0, 10_000)
+
+
+def options(**given):
+    return Augment.model_validate(given)
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(np.array_equal(value, other[name]) for name, value in one.items())
+
+
+def test_with_everything_off_no_bit_changes_but_the_right_truth_is_left_out():
+    sample = pair()
+    seen = augmented(sample, Augment(), np.random.default_rng(0))
+    kept = {name: value for name, value in sample.items() if not name.endswith("_right") or "polar" in name}
+    assert same(seen, kept)
+
+
+@settings(max_examples=30)
+@given(seed=SEEDS)
+def test_the_same_random_numbers_give_the_same_example_and_others_another(seed):
+    one, again, other = (
+        augmented(pair(), options(**ALL), np.random.default_rng(s), (10, 30)) for s in (seed, seed, -1 - seed & 0xFFFF)
+    )
+    assert same(one, again)
+    assert not same(one, other)
+
+
+@settings(max_examples=60)
+@given(seed=SEEDS, crop=st.none() | st.tuples(st.integers(8, 16), st.integers(30, 40)))
+def test_the_right_view_at_x_minus_disparity_is_the_left_view_after_any_flips_and_crop(seed, crop):
+    seen = augmented(pair(seed), options(flip_horizontal=0.5, flip_vertical=0.5), np.random.default_rng(seed), crop)
+    for left, right in (("left", "right"), ("polarization_left", "polarization_right")):
+        found, both = warped(seen, right)
+        assert both.sum() > 20
+        assert np.array_equal(found[:, both], seen[left][:, both])
+
+
+@settings(max_examples=40)
+@given(seed=SEEDS)
+def test_every_field_has_the_size_of_the_crop_and_the_type_that_it_had(seed):
+    sample = pair()
+    seen = augmented(sample, options(**ALL), np.random.default_rng(seed), (12, 32))
+    for name, value in seen.items():
+        if getattr(value, "ndim", 0) == 3:
+            assert value.shape == (len(sample[name]), 12, 32), name
+            assert value.dtype == sample[name].dtype, name
+            assert np.isfinite(value).all()
+            assert value.flags.c_contiguous
+    full = seen["disparity"] * 100 / seen["focal"]
+    np.testing.assert_allclose(full, np.where(full > 6, 8, 4), rtol=1e-4)
+
+
+@given(seed=SEEDS)
+def test_a_scale_that_is_too_small_for_the_crop_is_raised_and_none_goes_beyond_its_bounds(seed):
+    seen = augmented(pair(), options(scale=[0.5, 1.5]), np.random.default_rng(seed), (16, 40))
+    assert seen["left"].shape == (3, 16, 40)
+    assert 0.999 <= seen["focal"] / 100 <= 1.51
+    with pytest.raises(InputError, match="does not fit"):
+        augmented(pair(), options(scale=[0.5, 1.5]), np.random.default_rng(seed), (30, 40))
+
+
+def test_factors_are_spread_evenly_over_twice_and_half():
+    factors = [
+        augmented(pair(), options(scale=[0.5, 2.0]), np.random.default_rng(s))["focal"] / 100 for s in range(300)
+    ]
+    assert np.mean(np.array(factors) < 1) == pytest.approx(0.5, abs=4 * np.sqrt(0.25 / 300))
+
+
+def test_mirroring_without_the_right_views_truth_is_refused_whether_drawn_or_not():
+    sample = pair()
+    del sample["disparity_right"], sample["valid_right"]
+    for seed in range(4):
+        with pytest.raises(InputError, match=r"flip_horizontal .* one has no disparity_right, valid_right"):
+            augmented(sample, options(flip_horizontal=0.1), np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"scale": [1.2, 0.8]}, {"scale": [0, 1]}, {"flip_vertical": 1.1}, {"erase": {"size": [9, 3]}}, {"crop": [1, 1]}],
+)
+def test_options_that_mean_nothing_are_refused(wrong):
+    with pytest.raises(ValidationError):
+        options(**wrong)
+
+
+@pytest.fixture
+def frame(tmp_path):
+    """The made-up pair as files, with the truth of both views."""
+    sample = pair()
+    for side in ("left", "right"):
+        write_image(tmp_path / f"{side}.png", sample[side])
+    for name in ("disparity", "disparity_right"):
+        write_disparity(tmp_path / f"{name}.png", sample[name][0], np.ones((16, 40), bool), PRESETS["kitti"])
+    files = {name: tmp_path / f"{name}.png" for name in ("left", "right", "disparity", "disparity_right")}
+    return Frame("one", "room", encoding=PRESETS["kitti"], **files)
+
+
+def frames(frame, **more):
+    return Frames([frame], FramesOptions.model_validate(more))
+
+
+def test_training_sees_what_its_random_numbers_say_and_evaluation_sees_the_files(frame):
+    plain, data = frames(frame), frames(frame, augment=ALL)
+    assert same(data.sample(0, None), plain.sample(0, None))
+    drawn = [data.sample(0, np.random.default_rng(seed)) for seed in (1, 1, 2)]
+    assert same(drawn[0], drawn[1])
+    assert not same(drawn[0], drawn[2])
+    assert drawn[0].keys() == {"left", "right", "disparity", "valid", "id", "scene"}
+
+
+def test_a_mirrored_example_of_files_is_the_right_cameras(frame):
+    seen = frames(frame, augment={"flip_horizontal": 1.0}).sample(0, np.random.default_rng(0))
+    truth = frames(frame, right_truth=True).sample(0, None)
+    assert np.array_equal(seen["left"], truth["right"][:, :, ::-1])
+    assert np.array_equal(seen["disparity"], truth["disparity_right"][:, :, ::-1])
+    assert np.array_equal(truth["disparity_right"], pair()["disparity_right"])
+
+
+def test_a_set_that_cannot_be_mirrored_is_refused_before_anything_is_read(frame, tmp_path):
+    bare = replace(frame, disparity_right=None, left=tmp_path / "nowhere.png")
+    with pytest.raises(InputError, match="one has no disparity of the right view"):
+        frames(bare, augment={"flip_horizontal": 0.5})
+    assert len(frames(replace(bare, disparity=None), augment={"flip_horizontal": 0.5})) == 1
