@@ -106,7 +106,8 @@ class CheckpointStore:
         self, target: Path, step: int, files: Mapping[str, Mapping[str, Tensor]], state: Any, best: bool
     ) -> None:
         partial = target.with_name(f".{target.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
+        for left_over in self.folder.glob(".step-*.partial"):  # a process died, or the disk was full, in the middle
+            shutil.rmtree(left_over, ignore_errors=True)
         partial.mkdir(parents=True)
         for name, tensors in files.items():
             write_weights(partial / name, tensors)

@@ -43,6 +43,14 @@ class NonFiniteGuard:
         self._in_a_row: Tensor | None = None
         self._held: Tensor | None = None
 
+    def state(self) -> Tensor | None:
+        """How many steps have lost their gradients in a row, for a checkpoint, which is written after a review."""
+        return self._in_a_row
+
+    def restore(self, state: Tensor | None) -> None:
+        """Go on counting where a checkpoint was written."""
+        self._in_a_row = state
+
     def begin(self) -> None:
         """Remember the buffers before a step's first forward pass."""
         self._before = [buffer.clone() for buffer in self.buffers]
@@ -59,7 +67,7 @@ class NonFiniteGuard:
         if shared:
             torch.distributed.all_reduce(lost, torch.distributed.ReduceOp.MAX)
             torch.distributed.all_reduce(wild, torch.distributed.ReduceOp.MAX)
-        self._in_a_row = lost if self._in_a_row is None else lost * (self._in_a_row + 1)
+        self._in_a_row = lost if self._in_a_row is None else lost * (self._in_a_row.to(lost.device) + 1)
         bad = torch.maximum(wild, (self._in_a_row > self.overflows).to(torch.float32))
         flag = torch.maximum(bad, lost)
         if self.hold:

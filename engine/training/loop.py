@@ -78,7 +78,7 @@ def train(task: Task, resume: Checkpoint | None = None) -> None:
     guard = NonFiniteGuard(optimizer, settings.nonfinite.policy == "stop", overflows, buffers)
     module: nn.Module = task.accelerator.prepare_model(system) if several else system
     meter = Meter(task.losses.names, device)
-    state = TrainingState(system, settings.ema, optimizer, scaler, meter)
+    state = TrainingState(system, settings.ema, optimizer, scaler, guard, meter)
     if resume:
         state.restore(resume, task.accelerator)
     progress, agreement = state.progress, Agreement(task.stop, device, several)

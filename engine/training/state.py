@@ -15,6 +15,7 @@ from engine.checkpoints.store import Checkpoint, CheckpointStore
 from engine.errors import InputError, WorldError
 from engine.globs import Selection
 from engine.system import System
+from engine.training.guard import NonFiniteGuard
 from engine.training.meter import Meter
 
 if TYPE_CHECKING:
@@ -44,14 +45,21 @@ class Progress:
 
 
 class TrainingState:
-    """Weights, their moving average, optimiser, loss scale, sums of the running report, random numbers, position."""
+    """Weights, their moving average, optimiser, loss scale, overflows, running report, random numbers, position."""
 
     def __init__(
-        self, system: System, decay: float | None, optimizer: torch.optim.Optimizer, scaler: Any, meter: Meter
+        self,
+        system: System,
+        decay: float | None,
+        optimizer: torch.optim.Optimizer,
+        scaler: Any,
+        guard: NonFiniteGuard,
+        meter: Meter,
     ) -> None:
         self.system = system
         self.optimizer = optimizer
         self.scaler = scaler
+        self.guard = guard
         self.meter = meter
         self.progress = Progress()
         self.average = (
@@ -72,6 +80,7 @@ class TrainingState:
             "progress": vars(self.progress),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
+            "guard": self.guard.state(),
             "averaged": None if self.average is None else self.average.n_averaged,
             "meter": self.meter.state(),
             "random": everyone,
@@ -96,6 +105,7 @@ class TrainingState:
             self.system.load_state_dict(dict(checkpoint.weights))
             self.optimizer.load_state_dict(state["optimizer"])
             self.scaler.load_state_dict(state["scaler"])
+            self.guard.restore(state["guard"])
             if self.average is not None:
                 if checkpoint.average is None:
                     raise KeyError("average")

@@ -107,6 +107,15 @@ def test_overflows_that_do_not_end_are_bad() -> None:
     assert trainer.guard.review() == [BadStep(2, "gradient"), BadStep(3, "gradient")]
 
 
+def test_overflows_are_counted_on_after_a_resume() -> None:
+    one, other = Trainer(hold=False, overflows=2), Trainer(hold=False, overflows=2)
+    for _ in range(2):
+        one.step(norm=float("inf"))
+    other.guard.restore(one.guard.state())
+    other.step(norm=float("inf"))
+    assert other.guard.review() == [BadStep(0, "gradient")]
+
+
 @pytest.mark.parametrize(("factor", "norm"), [(float("nan"), 1.0), (1.0, float("inf"))])
 def test_a_step_that_is_left_out_leaves_the_statistics_of_norms_alone(factor: float, norm: float) -> None:
     trainer = Trainer(hold=False, norm=True)
