@@ -40,6 +40,12 @@ STRUCTURE = [
     Case("text for a number", NAME, NAME + '\n¦seed = "0"', "'seed' is the text '0'; expected a whole number"),
     Case("truth value for a number", NAME, NAME + "\n¦seed = true", "'seed' is true; expected a whole number"),
     Case("negative seed", NAME, NAME + "\n¦seed = -1", "'seed' is -1; expected a number of at least 0"),
+    Case(
+        "seed that no generator takes",
+        NAME,
+        NAME + f"\n¦seed = {2**32}",
+        "'seed' is 4294967296; expected a number below",
+    ),
     Case("number for a text", NAME, NAME + "\n¦description = 7", "'description' is 7; expected a text in quotes"),
     Case("array of models", MODEL, '¦[[model]]\nplugin = "toy-model"', "an array of 1 item; expected a table"),
     Case("fraction of a step", "steps = 10", "¦steps = 10.5", "'steps' is 10.5; expected a whole number"),
