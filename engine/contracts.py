@@ -143,3 +143,36 @@ class Gate(Protocol):
     def __call__(self, context: GateContext) -> Verdict:
         """The verdict; nothing may be changed on the way."""
         ...
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What an inspection found in a data set: one sentence, the figures behind it, and what to do.
+
+    level: training on it gives garbage (error) or may (warning), or it is good to know (note).
+    """
+
+    level: Literal["error", "warning", "note"]
+    what: str
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    advice: str = ""
+
+
+class Inspection(Protocol):
+    """Looks at samples of one data set, one after the other, and then says what is wrong with them.
+
+    Samples may lack any field, and what an inspection does not know it passes over. Optionally also `draw(path)`:
+    writes a PNG of what was seen and returns True, or returns False where there was nothing to draw.
+    """
+
+    def look(self, sample: Sample, index: int, dataset: Dataset) -> None:
+        """Measure example `index`; `dataset` is where it comes from, for those that know its files."""
+        ...
+
+    def figures(self) -> Mapping[str, Any]:
+        """What was measured: a row of the table each, name with its unit -> number or text."""
+        ...
+
+    def findings(self) -> Sequence[Finding]:
+        """What is wrong, the worst first."""
+        ...

@@ -48,7 +48,8 @@ def engine_models(register: Register) -> None:
 
     `register(name, options, factory, target="depth", weights={"name": path})`: `target` is the batch field that the
     model learns; `weights` are files the plugin ships, used in recipes as "builtin:name". The factory returns a
-    `torch.nn.Module` that satisfies `engine.contracts.Base`.
+    `torch.nn.Module` that satisfies `engine.contracts.Base`. Optionally `reach=range_of`: `range_of(options, (height,
+    width))` gives the lowest and the highest value of the target that the model can answer on a picture of that size.
     """
 
 
@@ -59,7 +60,11 @@ def engine_injections(register: Register) -> None:
 
 @hookspec
 def engine_datasets(register: Register) -> None:
-    """Bring data sets: `register(name, options, factory)`; see `engine.contracts.Dataset`."""
+    """Bring data sets: `register(name, options, factory)`; see `engine.contracts.Dataset`.
+
+    Optionally `files=(".csv",)`: the suffixes of files that are a data set by themselves, so that `engine data inspect`
+    takes one in place of a recipe; the path becomes the option of the type Path that has no default.
+    """
 
 
 @hookspec
@@ -75,6 +80,14 @@ def engine_metrics(register: Register) -> None:
 @hookspec
 def engine_gates(register: Register) -> None:
     """Bring gates: `register(name, options, factory, needs=names)`; `names(options)` lists the metrics they read."""
+
+
+@hookspec
+def engine_inspections(register: Register) -> None:
+    """Bring what `engine data inspect` looks for: `register(name, options, factory)`.
+
+    See `engine.contracts.Inspection`. Every inspection looks at every data set, with the defaults of its options.
+    """
 
 
 # ---------------------------------------------------------------------------------------------------------------------

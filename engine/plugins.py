@@ -32,7 +32,7 @@ from engine import events, hookspecs
 from engine.accounting import Account
 from engine.errors import EngineError, InputError, PluginError, Problem, nearest
 
-Kind = Literal["models", "injections", "datasets", "losses", "metrics", "gates"]
+Kind = Literal["models", "injections", "datasets", "losses", "metrics", "gates", "inspections"]
 
 SINGULAR: Mapping[Kind, str] = {
     "models": "model",
@@ -41,6 +41,7 @@ SINGULAR: Mapping[Kind, str] = {
     "losses": "loss",
     "metrics": "metric",
     "gates": "gate",
+    "inspections": "inspection",
 }
 
 # Keys that the engine itself reads in a plugin's table of the recipe; an option of that name could never be set.
@@ -51,15 +52,17 @@ RESERVED: Mapping[Kind, frozenset[str]] = {
     "losses": frozenset({"name", "weight"}),
     "metrics": frozenset({"name"}),
     "gates": frozenset({"check", "at", "on_fail", "accept", "extend"}),
+    "inspections": frozenset(),
 }
 
 EXTRAS: Mapping[Kind, tuple[str, ...]] = {
-    "models": ("target", "weights"),
+    "models": ("target", "weights", "reach"),
     "injections": (),
-    "datasets": (),
+    "datasets": ("files",),
     "losses": (),
     "metrics": ("produces",),
     "gates": ("needs",),
+    "inspections": (),
 }
 
 HOOK_OF_EVENT: Mapping[type, str] = {
@@ -116,7 +119,7 @@ def _words(error: BaseException) -> str:
 class Registered:
     """One thing that a plugin brings: its options model, its factory, and who brought it.
 
-    extra: `target` and `weights` of models, `produces` of metrics, `needs` of gates.
+    extra: `target`, `weights` and `reach` of models, `files` of data sets, `produces` of metrics, `needs` of gates.
     """
 
     kind: Kind
@@ -148,6 +151,14 @@ class Registered:
     def needs(self, options: BaseModel) -> list[str]:
         """Names of the metrics that this gate reads with `options`; empty when it did not say."""
         return self._names("needs", options) if "needs" in self.extra else []
+
+    def reach(self, options: BaseModel, size: tuple[int, int]) -> tuple[float, float] | None:
+        """The lowest and highest target that this model can answer at (height, width); None where it did not say."""
+        if "reach" not in self.extra:
+            return None
+        with guarded(f"{self} failed in `reach`"):
+            low, high = self.extra["reach"](options, size)
+            return float(low), float(high)
 
     def weights_file(self, weights: str) -> Path:
         """The file behind a recipe's `model.weights`, which is a path or "builtin:name".
@@ -427,6 +438,12 @@ def _check_extra(label: str, thing: Registered) -> None:
         weights = thing.extra.get("weights", {})
         if not isinstance(weights, Mapping) or not all(isinstance(file, str | Path) for file in weights.values()):
             raise PluginError(f"{label}: weights must map names to files")
+        if "reach" in thing.extra and not callable(thing.extra["reach"]):
+            raise PluginError(f"{label}: reach must be a function from options and (height, width) to a range")
+    if thing.kind == "datasets" and "files" in thing.extra:
+        files = thing.extra["files"]
+        if isinstance(files, str) or not all(isinstance(end, str) and end.startswith(".") for end in files):
+            raise PluginError(f"{label}: files must be suffixes such as ('.csv',)")
     if thing.kind == "metrics" and not callable(thing.extra.get("produces")):
         raise PluginError(f"{label}: a metric needs produces=, a function from options to the names it yields")
     if thing.kind == "gates" and "needs" in thing.extra and not callable(thing.extra["needs"]):

@@ -10,6 +10,11 @@ from engine_s2m2.options import ConfidenceOptions, DisparityOptions, PMCOptions,
 WEIGHTS = Path(__file__).parent / "weights"
 
 
+def _reach(options: S2M2Options, size: tuple[int, int]) -> tuple[float, float]:
+    """Every column is matched with every other: disparities up to the picture's width, below 0 only where allowed."""
+    return (0.0 if options.use_positivity else -float(size[1])), float(size[1])
+
+
 @hookimpl
 def engine_models(register: Register) -> None:
     """The network in five sizes, and the weights of the smallest."""
@@ -19,6 +24,7 @@ def engine_models(register: Register) -> None:
         "engine_s2m2.network:build",
         target="disparity",
         weights={"nano-opaque": WEIGHTS / "nano_opaque.safetensors"},
+        reach=_reach,
     )
 
 

@@ -76,3 +76,7 @@ def error_names(options: ErrorOptions) -> list[str]:
             names += [f"{name}/{region}" for name in shown]
         names.append(f"nonfinite/{region}")
     return names
+
+
+class StereoInspectionOptions(Options):
+    """Options of the inspection `stereo`; there is nothing to choose."""

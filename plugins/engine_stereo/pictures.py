@@ -26,6 +26,24 @@ _UNKNOWN = 255  # white; neither colour map contains it
 ERROR_STEPS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 
 
+_KITTI_STEPS = tuple(2.0**power for power in range(-4, 5))  # of the threshold of D1
+_KITTI_COLOURS = np.array(
+    [
+        (49, 54, 149),
+        (69, 117, 180),
+        (116, 173, 209),
+        (171, 217, 233),
+        (224, 243, 248),
+        (254, 224, 144),
+        (253, 174, 97),
+        (244, 109, 67),
+        (215, 48, 39),
+        (165, 0, 38),
+    ],
+    np.uint8,
+)
+
+
 def disparity_picture(disparity: Map, valid: Mask, low: float, high: float) -> Picture:
     """Disparity (H, W) px from dark (`low`, far) to bright (`high`, near), even to the eye; white where not `valid`.
 
@@ -42,6 +60,37 @@ def error_picture(error: Map, valid: Mask) -> Picture:
     """
     size = np.where(np.isfinite(error), np.abs(error), np.inf)
     return _painted("cividis", np.digitize(size, ERROR_STEPS) / len(ERROR_STEPS), valid)
+
+
+def gauge_picture(share: Map, known: Mask) -> Picture:
+    """A quantity (H, W) from 0, black, to 1 and more, pale yellow; white where not `known`."""
+    return _painted("inferno", np.clip(np.nan_to_num(share), 0.0, 1.0), known)
+
+
+def aolp_picture(q: Map, u: Map) -> Picture:
+    """The angle of polarisation (H, W) in a circle of colours, as 0 and 180 degrees are one; white where there is none.
+
+    Dark where it is weak: the angle of next to no polarisation is noise.
+    """
+    size = np.hypot(q, u)
+    picture = _painted("twilight_shifted", np.arctan2(u, q) / (2 * np.pi) % 1.0, np.ones_like(size, dtype=np.bool_))
+    picture = np.rint(picture * np.clip(size / 0.1, 0.15, 1.0)[..., None]).astype(np.uint8)
+    picture[size == 0] = _UNKNOWN
+    return picture
+
+
+def kitti_error_picture(error: Map, truth: Map, valid: Mask) -> Picture:
+    """Absolute error (H, W) px in the ten colours of KITTI's development kit: blue is right, red counts as D1.
+
+    A class is a factor of 2 of min(error / 3 px, error / 5 % of the truth), and D1 begins between pale blue and yellow.
+    The colours are ColorBrewer's RdYlBu, made for colour-blind readers too. Black where not `valid`.
+    """
+    size = np.where(np.isfinite(error), np.abs(error), np.inf)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        parts = np.fmin(size / 3, size / (0.05 * np.abs(truth)))
+    picture = _KITTI_COLOURS[np.digitize(parts, _KITTI_STEPS)]
+    picture[~valid] = 0
+    return picture
 
 
 def panel(left: Map, truth: Map, estimate: Map, valid: Mask, title: str = "") -> Figure:

@@ -29,6 +29,12 @@ def engine_metrics(register: Register) -> None:
 def engine_datasets(register: Register) -> None:
     """A real pair with ground truth that needs no download, one's own folder, and published sets in their layout."""
     register("motorcycle", options.MotorcycleOptions, "engine_stereo.motorcycle:Motorcycle")
-    register("manifest", ManifestOptions, "engine_stereo.data.manifest:manifest")
+    register("manifest", ManifestOptions, "engine_stereo.data.manifest:manifest", files=(".csv", ".jsonl", ".toml"))
     for name, (reader_options, lister) in READERS.items():
         register(name, reader_options, factory(lister))
+
+
+@hookimpl
+def engine_inspections(register: Register) -> None:
+    """What is usually wrong with stereo pairs, their disparity and their polarisation."""
+    register("stereo", options.StereoInspectionOptions, "engine_stereo.data.inspection:StereoInspection")

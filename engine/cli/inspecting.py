@@ -1,0 +1,183 @@
+"""`engine data inspect`: what is wrong with data, before anybody trains on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from engine.cli.opening import JsonOption, SetOption, console, open_session, print_json, read_recipe
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from engine.contracts import Finding, Inspection
+    from engine.data.inspection import Inspected
+    from engine.data.source import Source
+    from engine.plugins import Plugins, Registered
+
+COLOURS = {"error": "red", "warning": "yellow", "note": "dim"}
+
+
+def inspect(
+    path: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RECIPE|PATH",
+            help="A recipe, the directory of a run, a list of files such as own.csv, or with --as a data set's folder.",
+            show_default=False,
+        ),
+    ],
+    name: Annotated[
+        str | None,
+        typer.Option("--as", metavar="DATASET", help="The data set that PATH is, by the name that a recipe would use."),
+    ] = None,
+    samples: Annotated[
+        int, typer.Option("--samples", min=1, metavar="N", help="Look at this many samples, evenly spread.")
+    ] = 8,
+    overrides: SetOption = [],  # noqa: B006  # typer copies the default, and None would need a second type
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder for the pictures.")] = Path("runs/inspect"),
+    json: JsonOption = False,
+) -> None:
+    """Measure samples of a data set, as evaluation reads them, and say what is wrong with them and what to do.
+
+    Exit code 2 where training on them would give garbage: a disparity of the wrong sign or scale, exchanged views,
+    nothing valid, pictures from 0 to 1, angles paired wrongly. Warnings alone give 0.
+
+        engine data inspect recipes/s2m2_pol.toml
+
+        engine data inspect own.csv --samples 20
+    """
+    from engine.data.inspection import inspect as inspected
+    from engine.data.inspection import shared
+
+    out = console(as_json=json)
+    sources, plugins, fields = _opened(path, name, overrides, out)
+    results: list[Inspected] = []
+    for part, source in sources.items():
+        inspections: dict[str, Inspection] = {"fields": fields()}
+        for brought in plugins.names("inspections"):
+            registered = plugins.get("inspections", brought)
+            inspections[brought] = registered.build(registered.options())
+        results.append(inspected(source, samples, inspections, out_dir, part))
+    both: list[Finding] = []
+    if {"train", "val"} <= sources.keys():
+        train, val = ((sources[result.name], result) for result in results)
+        both = shared(train, val)
+
+    wrong = any(result.is_wrong for result in results) or any(each.level == "error" for each in both)
+    if json:
+        print_json({"sets": [asdict(each) for each in results], "shared": [asdict(each) for each in both]})
+    else:
+        out.print(_table(results))
+        for result in results:
+            _tell(out, result.findings, f"{result.name}: " if len(results) > 1 else "")
+        _tell(out, both, "")
+        for picture in (picture for result in results for picture in result.pictures):
+            out.print(f"picture: {picture}", soft_wrap=True, markup=False)
+    if wrong:
+        raise typer.Exit(2)
+
+
+def _opened(path: Path, name: str | None, overrides: list[str], out: Console) -> tuple[dict[str, Source], Plugins, Any]:
+    """The data sets by part, the plugins, and what makes the inspection of their fields."""
+    from functools import partial
+
+    from engine.data.inspect_fields import FieldsInspection
+    from engine.data.loader import as_source
+    from engine.data.source import Source
+    from engine.errors import InputError
+    from engine.plugins import load
+
+    plugins = load()
+    known = [plugins.get("datasets", each) for each in plugins.names("datasets")]
+    chosen = None if name is None else plugins.get("datasets", name)
+    if chosen is None and not _is_recipe(path):
+        chosen = next((each for each in known if path.suffix in each.extra.get("files", ())), None)
+        if chosen is None:
+            if not path.exists():
+                raise InputError(f"there is no {path}")
+            some = [each.name for each in known if _path_option(each) is not None]
+            raise InputError(f"{path} is no recipe", f"say which data set it is: --as {' | '.join(some)}")
+    if chosen is not None:
+        if overrides:
+            raise InputError("--set changes a recipe's keys, and this is none")
+        dataset = chosen.build(_options(chosen, path))
+        return {path.stem or chosen.name: Source(dataset, f"{chosen} at {path}")}, plugins, FieldsInspection
+
+    recipe = read_recipe(path, overrides)
+    session = open_session(recipe, out)
+    parts: Sequence[Any] = ("train", "val") if recipe.data.train is not None else ("val",)
+    sources = {part: as_source(session.dataset(part)) for part in parts}
+    model = recipe.registry.get("models", recipe.model.plugin)
+    reach = partial(model.reach, recipe.model.options)
+    return sources, recipe.registry, partial(FieldsInspection, model.extra["target"], reach)
+
+
+def _is_recipe(path: Path) -> bool:
+    """Whether a path is meant as a recipe: a run, or a file with one of the tables that only recipes have."""
+    import tomli
+
+    from engine.runs.directory import is_run
+
+    if is_run(path):
+        return True
+    if path.suffix == ".json":
+        return path.is_file()
+    if path.suffix != ".toml":
+        return False
+    try:
+        top = tomli.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomli.TOMLDecodeError):
+        return True  # which tells what is wrong with it
+    return not top.keys().isdisjoint({"model", "data", "extends", "stage"})
+
+
+def _path_option(registered: Registered) -> str | None:
+    """The option of a data set that is where it lies: the one of the type Path that has no default."""
+    fields = registered.options.model_fields.items()
+    return next((name for name, field in fields if field.annotation is Path and field.is_required()), None)
+
+
+def _options(registered: Registered, path: Path) -> Any:
+    from pydantic import ValidationError
+
+    from engine.errors import InputError
+
+    option = _path_option(registered)
+    if option is None:
+        raise InputError(f"{registered} lies at no path", "name it in a recipe")
+    try:
+        return registered.options.model_validate({option: path})
+    except ValidationError as error:
+        needs = ", ".join(str(each["loc"][0]) for each in error.errors() if each["loc"])
+        raise InputError(f"{registered} needs more than a path: {needs}", "name it in a recipe") from error
+
+
+def _table(results: Sequence[Inspected]) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("measured")
+    for result in results:
+        table.add_column(escape(result.name), justify="right")
+    for row in dict.fromkeys(name for result in results for name in result.figures):
+        table.add_row(escape(row), *(_cell(result.figures.get(row, "-")) for result in results))
+    return table
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else escape(str(value))
+
+
+def _tell(out: Console, findings: Sequence[Finding], where: str) -> None:
+    for finding in findings:
+        colour = COLOURS[finding.level]
+        advice = f"; {finding.advice}" if finding.advice else ""
+        out.print(f"[{colour}]{finding.level}[/{colour}] {escape(where + finding.what + advice)}", soft_wrap=True)

@@ -1,0 +1,214 @@
+"""`engine data inspect` on pairs with a known mistake each: it is found, named, and ends with 2; right pairs pass."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from stereo_pairs import ORDER, PLAIN, POLARISED, pair, write_pair
+
+pytest.importorskip("matplotlib", reason="the sheet is drawn with matplotlib")
+cv2 = pytest.importorskip("cv2", reason="16-bit pictures are written with OpenCV")
+
+
+def mirrored(made):
+    """The pair in a mirror: each camera is the other one, and the disparity is that of the right view."""
+    return {key: value[..., ::-1] for key, value in made.items()}
+
+
+def exchanged(made):
+    return {**made, "left": made["right"], "right": made["left"]}
+
+
+MISTAKES = {
+    "sign": (lambda made: {**made, "disparity": -made["disparity"]}, "the disparity has the wrong sign", -1),
+    "double": (lambda made: {**made, "disparity": 2 * made["disparity"]}, "twice as large as it should be", 0.5),
+    "half": (lambda made: {**made, "disparity": made["disparity"] / 2}, "half as large as it should be", 2),
+    "quarter": (lambda made: {**made, "disparity": made["disparity"] / 4}, "1/4 as large as it should be", 4),
+    "kitti": (lambda made: {**made, "disparity": 256 * made["disparity"]}, "256 times as large", 1 / 256),
+    "resized": (lambda made: {**made, "disparity": made["disparity"] / 0.75}, "1.33", 0.75),
+    "exchanged": (exchanged, "left and right pictures are exchanged", 1),
+    "mirrored": (mirrored, "left and right are exchanged, the disparity with them", -1),
+}
+
+
+@pytest.fixture
+def inspected(engine, tmp_path):
+    """inspected(change, manifest): exit code, and the findings by level, of three pairs that are changed first."""
+
+    def inspect(change=lambda made: made, manifest=PLAIN, order=ORDER, count=3):
+        for seed in range(count):
+            write_pair(tmp_path, f"{seed}", change(pair(seed)), order)
+        (tmp_path / "own.toml").write_text(manifest)
+        outcome = engine("data", "inspect", "own.toml", "--json")
+        assert outcome.code in (0, 2), outcome.err
+        (found,) = json.loads(outcome.out)["sets"]
+        levels = {level: [] for level in ("error", "warning", "note")}
+        for each in found["findings"]:
+            levels[each["level"]].append(each)
+        return outcome.code, levels, found
+
+    return inspect
+
+
+def test_a_right_set_passes_and_is_told_to_be_right(inspected, tmp_path):
+    code, levels, found = inspected(manifest=POLARISED)
+    assert code == 0
+    assert levels["error"] == levels["warning"] == []
+    assert any("sign and scale of the disparity are right" in each["what"] for each in levels["note"])
+    assert found["figures"]["disparity, median, px"] == pytest.approx(9, abs=0.5)
+    assert found["figures"]["AoLP of both views agrees"] > 0.95
+    (sheet,) = found["pictures"]
+    assert cv2.imread(str(tmp_path / sheet)).std() > 10
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_named_with_its_figures(inspected, name):
+    change, words, scale = MISTAKES[name]
+    code, levels, _ = inspected(change)
+    assert code == 2
+    (error,) = levels["error"]
+    assert words in error["what"]
+    assert error["figures"]["scale"] == pytest.approx(scale, rel=0.03)
+    assert error["advice"]
+
+
+def test_one_wrong_pair_of_three_is_a_warning_that_names_it(inspected, tmp_path):
+    inspected()
+    write_pair(tmp_path, "1", {**pair(1), "disparity": pair(1)["disparity"] / 2})
+    code, levels, _ = again(inspected)
+    assert code == 0
+    (warning,) = levels["warning"]
+    assert "in 1 of 3 samples: l/1" in warning["what"]
+
+
+def again(inspected):
+    """The same files once more."""
+    return inspected(count=0)
+
+
+def test_a_missing_offset_of_the_principal_points_is_told(inspected):
+    manifest = PLAIN + "focal = 500\nbaseline = 0.1\ndoffs = 6\n"
+    code, levels, _ = inspected(lambda made: {**made, "disparity": made["disparity"] + 6}, manifest)
+    assert code == 2
+    assert "made with the offset of the principal points" in levels["error"][0]["what"]
+
+
+def test_pairs_of_other_moments_have_nothing_to_do_with_each_other(inspected, tmp_path):
+    inspected()
+    for seed in range(3):
+        write_pair(tmp_path, f"{seed}", {**pair(seed), "right": pair(seed + 10)["right"]})
+    code, levels, _ = again(inspected)
+    assert code == 2
+    assert "nothing to do with the pictures in 3 of 3" in levels["error"][0]["what"]
+
+
+def flat(made):
+    return {**made, "left": made["left"] * 0.01 + 100, "right": made["right"] * 0.01 + 100}
+
+
+@pytest.mark.parametrize("change", [flat, lambda made: {**made, "disparity": made["disparity"] * 0.001}])
+def test_what_cannot_be_told_is_not_accused(inspected, change):
+    code, levels, _ = inspected(change)
+    told = [each["what"] for each in levels["error"]]
+    assert not any("wrong sign" in what or "exchanged" in what for what in told)
+    if change is flat:
+        assert code == 0
+        assert any("cannot be told" in each["what"] for each in levels["note"])
+
+
+def test_equal_views_constant_ones_and_clipped_ones(inspected):
+    code, levels, _ = inspected(lambda made: {**made, "right": made["left"]})
+    assert code == 2
+    assert any("same picture as left and right" in each["what"] for each in levels["error"])
+    code, levels, _ = inspected(lambda made: {**made, "right": np.full_like(made["right"], 7)})
+    assert code == 2
+    assert any("show one colour" in each["what"] for each in levels["error"])
+    code, levels, _ = inspected(lambda made: {**made, "left": 4 * made["left"] - 255, "right": 4 * made["right"] - 255})
+    assert code == 0
+    assert any("black or full" in each["what"] for each in levels["warning"])
+
+
+def test_unknown_disparities_that_are_0_are_suspected(inspected):
+    def with_holes(made):
+        holes = np.arange(made["disparity"].shape[1]) % 5 == 0
+        return {**made, "disparity": np.where(holes, 0, made["disparity"])}
+
+    code, levels, _ = inspected(with_holes)
+    assert code == 0
+    assert "exactly 0" in levels["warning"][0]["what"]
+    assert "invalid = [0]" in levels["warning"][0]["advice"]
+
+
+def test_nothing_valid_is_an_error(inspected):
+    code, levels, _ = inspected(lambda made: {**made, "valid": np.zeros_like(made["valid"])})
+    assert code == 2
+    assert "no pixel is valid in 3 of 3 samples" in levels["error"][0]["what"]
+
+
+@pytest.mark.parametrize(("order", "pair_named"), [((0, 90, 45, 135), "45 and 90"), ((0, 45, 135, 90), "90 and 135")])
+def test_angles_paired_wrongly_are_told_of_both_views(inspected, order, pair_named):
+    code, levels, _ = inspected(manifest=POLARISED, order=order)
+    assert code == 2
+    told = [each["what"] for each in levels["error"] if "paired wrongly" in each["what"]]
+    assert len(told) == 2
+    assert all(pair_named in what for what in told)
+
+
+def u_negated(made):
+    return {**made, "polarization_right": made["polarization_right"] * np.array([1, -1])[:, None, None]}
+
+
+def test_a_view_whose_angles_run_the_other_way(inspected):
+    code, levels, _ = inspected(u_negated, POLARISED)
+    assert code == 2
+    assert "with u negated both views agree" in levels["error"][0]["what"]
+
+
+@pytest.mark.parametrize(("degrees", "level"), [(5, None), (20, "warning"), (90, "error")])
+def test_a_turned_camera_is_told_by_its_angle(inspected, degrees, level):
+    def turned(made):
+        q, u = made["polarization_right"]
+        cosine, sine = np.cos(2 * np.radians(degrees)), np.sin(2 * np.radians(degrees))
+        return {**made, "polarization_right": np.stack([cosine * q - sine * u, sine * q + cosine * u])}
+
+    _, levels, found = inspected(turned, POLARISED)
+    assert abs(found["figures"]["AoLP of both views, turn, degrees"]) == pytest.approx(degrees, abs=1)
+    told = {key for key in ("error", "warning") if any("are turned by" in each["what"] for each in levels[key])}
+    assert told == ({level} if level else set())
+
+
+
+
+def test_the_table_and_a_sentence_for_people(engine, tmp_path):
+    write_pair(tmp_path, "0", {**pair(0), "disparity": 2 * pair(0)["disparity"]})
+    (tmp_path / "own.toml").write_text(PLAIN)
+    outcome = engine("data", "inspect", "own.toml", "--out", "pictures")
+    assert outcome.code == 2
+    assert "disparity, median, px" in outcome.out
+    assert "error the disparity looks twice as large as it should be: scale 1/2" in outcome.out
+    assert (tmp_path / "pictures" / "own-stereo.png").is_file()
+
+
+def test_a_path_that_is_no_data_set_says_what_to_name(engine, tmp_path):
+    outcome = engine("data", "inspect", tmp_path)
+    assert outcome.code == 2
+    assert "--as" in outcome.err
+    assert "manifest" in outcome.err
+    assert engine("data", "inspect", "nothing.csv").code != 0
+
+
+def test_the_motorcycle_of_scikit_image_passes(engine, tmp_path):
+    pytest.importorskip("skimage", reason="the pair comes with scikit-image")
+    (tmp_path / "m.toml").write_text(
+        '[model]\nplugin = "s2m2"\n[data.val]\nplugin = "motorcycle"\nscale = 0.5\n[evaluate]\nmetrics = []\n'
+        'name = "m"\n'.replace('name = "m"\n', "")
+    )
+    text = (tmp_path / "m.toml").read_text()
+    (tmp_path / "m.toml").write_text('name = "m"\n' + text)
+    outcome = engine("data", "inspect", "m.toml", "--json")
+    assert outcome.code == 0, outcome.err
+    (found,) = json.loads(outcome.out)["sets"]
+    assert "sign and scale of the disparity are right" in " ".join(each["what"] for each in found["findings"])
+    assert found["figures"]["model reaches to"] == 370
