@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -214,3 +215,15 @@ def test_a_run_keeps_its_mix_with_every_default_of_its_sets(
     assert load_recipe(kept).resolved() == load_recipe("toy.toml").resolved() | {
         "stage": json.loads(kept.read_text())["stage"]
     }
+
+
+def test_the_mix_of_the_guide_is_one_that_a_recipe_may_have(toy_recipe: WriteRecipe, tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "data.md").read_text()
+    (block,) = (text for text in re.findall(r"```toml\n(.*?)```", guide, re.DOTALL) if 'plugin = "mix"' in text)
+    (tmp_path / "mixed.toml").write_text(f'extends = "{toy_recipe().name}"\n{block}')
+    sets = load_recipe(tmp_path / "mixed.toml").data["train"].options.sets
+    assert [(each.plugin, each.probability, each.options.crop) for each in sets] == [
+        ("sceneflow", 0.7, (320, 736)),
+        ("kitti2015", 0.3, (320, 736)),
+    ]
+    assert sets[0].options.augment.scale == (0.8, 1.3)

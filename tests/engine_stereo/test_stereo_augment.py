@@ -1,11 +1,14 @@
 """Augmented examples: the same for the same random numbers, and true whatever was done to them."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tomli
 from engine_stereo.data.augment import augmented
-from engine_stereo.data.augment_options import Augment
+from engine_stereo.data.augment_options import Augment, Colour, Erase, Noise
 from engine_stereo.data.encodings import PRESETS, write_disparity
 from engine_stereo.data.frames import Frame, Frames
 from engine_stereo.data.images import write_image
@@ -150,3 +153,14 @@ def test_a_set_that_cannot_be_mirrored_is_refused_before_anything_is_read(frame,
     with pytest.raises(InputError, match="one has no disparity of the right view"):
         frames(bare, augment={"flip_horizontal": 0.5})
     assert len(frames(replace(bare, disparity=None), augment={"flip_horizontal": 0.5})) == 1
+
+
+def test_the_guide_has_every_option_and_a_table_that_works():
+    guide = (Path(__file__).parents[2] / "docs" / "data.md").read_text()
+    (block,) = (text for text in re.findall(r"```toml\n(.*?)```", guide, re.DOTALL) if "[data.train.augment]" in text)
+    table = tomli.loads(block)["data"]["train"]["augment"]
+    assert options(**table).erase.size == (50, 100)
+    assert table.keys() == Augment.model_fields.keys()
+    assert {f"`{name}`" for name in Augment.model_fields} <= set(re.findall(r"^\| (`\S+`)", guide, re.MULTILINE))
+    for inner in (Colour, Noise, Erase):
+        assert all(f"`{name}`" in guide for name in inner.model_fields), inner

@@ -102,6 +102,18 @@ def test_what_stands_above_the_frames_holds_for_all_of_them(folder):
     assert [frame.encoding for frame in frames] == [None, PRESETS["kitti"], PRESETS["kitti"]]
 
 
+def test_the_right_views_truth_may_be_listed_too(folder):
+    row = {key: ROW[key] for key in ("left", "right", "disparity", "per_px", "scene")}
+    (frame,) = listed(folder, json.dumps(row | {"disparity_right": "disp/000.png"}), "own.jsonl").frames
+    assert frame.disparity_right == folder / "disp/000.png"
+    with pytest.raises(InputError, match="'disparity_right' has no effect without 'disparity'"):
+        listed(
+            folder,
+            json.dumps({"left": row["left"], "right": row["right"], "disparity_right": "disp/000.png"}),
+            "b.jsonl",
+        )
+
+
 def test_the_root_is_where_paths_begin(folder, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     assert len(listed(elsewhere, FOUR_LINES, root=folder)) == 3

@@ -90,3 +90,15 @@ def test_motorcycle_has_its_occlusions_and_its_cameras(sample):
     assert fields["occluded"].mean() == pytest.approx(0.113, abs=5e-4)
     assert (fields["valid"] & ~fields["occluded"]).mean() == pytest.approx(0.866, abs=5e-4)
     assert fields["baseline"] == pytest.approx(0.193, abs=5e-4)
+
+
+def test_the_right_picture_fits_a_mirrored_left_one_as_well(tmp_path):
+    right = "FlyingThings3D/disparity/TRAIN/A/0032/right/0006.pfm"
+    for place, file in {**THINGS, right: "sceneflow_sample/disparity_right/A-0032-0006.pfm"}.items():
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).symlink_to(REAL / file)
+    data = data_set("sceneflow", tmp_path, subsets=["flyingthings3d"], augment={"flip_horizontal": 1.0})
+    mirrored = data.sample(0, np.random.default_rng(0))
+    errors = {scale: _photometric(mirrored, scale) for scale in (-1, 0.25, 0.5, 1, 2)}
+    best, second = sorted(errors.values())[:2]
+    assert errors[1] == best < 0.8 * second, errors

@@ -100,3 +100,23 @@ def test_the_subset_has_its_own_validation_and_both_renderings(subset):
     data = data_set("flyingthings3d_subset", subset, split="val", render="final")
     assert names(data) == [("val/0000000", "val/000000")]
     assert colours(data.sample(0, None)) == (30, 40)
+
+
+def test_the_right_views_truth_is_read_where_examples_are_mirrored(tree):
+    mirror = {"augment": {"flip_horizontal": 1.0}}
+    sample = data_set("sceneflow", tree, **mirror).sample(0, np.random.default_rng(0))
+    assert values(sample, "disparity") == np.ones((2, 4)).tolist()
+    assert colours(sample) == (20, 10)
+    assert data_set("sceneflow", tree, right_truth=True).sample(0, None)["disparity_right"].max() == 1
+
+
+def test_the_subset_is_mirrored_with_the_occlusions_of_both_views(subset):
+    mirror = {"augment": {"flip_horizontal": 1.0}}
+    occlusions = subset / "train" / "disparity_occlusions" / "right"
+    codes(occlusions / "0000009.png", [[255, 0, 0, 0]] * 2)
+    sample = data_set("flyingthings3d_subset", subset, **mirror).sample(0, np.random.default_rng(0))
+    assert values(sample, "disparity") == np.full((2, 4), 9).tolist()
+    assert values(sample, "occluded") == [[False, False, False, True]] * 2
+    (occlusions / "0000010.png").unlink()
+    with pytest.raises(InputError, match=r"occluded_right of train/image_clean/left/0000010.png is not there"):
+        data_set("flyingthings3d_subset", subset, **mirror)

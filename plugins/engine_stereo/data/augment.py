@@ -36,6 +36,7 @@ def augmented(
         sample = upside_down(sample)
     if augment.scale is not None:
         sample = scaled(sample, _factor(sample, augment.scale, crop, rng))
+        sample.pop("scale", None)  # figures in stored px are told of the data, not of what was drawn
     if augment.y_jitter:
         sample = displaced(sample, *rng.uniform(-augment.y_jitter, augment.y_jitter, 2))
     if crop is not None:

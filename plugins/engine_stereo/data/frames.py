@@ -109,7 +109,7 @@ class Frames:
         if not 0 <= index < len(self):
             raise IndexError(f"the data set has {len(self)} examples; there is no index {index}")
         options, augment = self.options, self.options.augment if rng is not None else None
-        both = options.right_truth or (augment is not None and augment.flip_horizontal > 0)
+        both = options.right_truth if rng is None else options.both_truths
         sample = scaled(read(self.frames[index], options.polarimetry, both), options.scale)
         if augment is not None and rng is not None:
             return augmented(sample, augment, rng, options.crop)

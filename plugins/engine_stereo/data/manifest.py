@@ -25,7 +25,7 @@ SHOWN = 50
 
 _ENCODING_KEYS = ("per_px", "invalid", "absolute", "key", "subsample")
 _FIELDS = ("left", "right", "disparity", "valid", "polarization_left", "polarization_right", "id", "scene")
-_FIELDS += ("focal", "baseline", "doffs")
+_FIELDS += ("disparity_right", "focal", "baseline", "doffs")
 _PICTURES = ("png", "fsd", "sintel")
 
 
@@ -102,8 +102,9 @@ class _RowReader:
                 self.report(key, f"{key!r} without {name!r}", "the mask's file")
             elif _is_mask(key) and key.removeprefix("mask.") in _FIELDS:
                 self.report(key, f"a mask cannot be named {key.removeprefix('mask.')!r}, as another field is")
-        if "valid" in self.values and "disparity" not in self.row.cells:
-            self.report("valid", "'valid' has no effect without 'disparity'", "both, or neither")
+        for key in ("valid", "disparity_right"):
+            if key in self.values and "disparity" not in self.row.cells:
+                self.report(key, f"{key!r} has no effect without 'disparity'", "both, or neither")
 
     def _check_polarization(self) -> None:
         keys = ("polarization_left", "polarization_right", "polarization_layout")
@@ -189,7 +190,7 @@ class _RowReader:
         """Every key that names files, with them."""
         named = {}
         for key, value in self.values.items():
-            if key in ("left", "right", "disparity", "valid", "calibration") or _is_mask(key):
+            if key in ("left", "right", "disparity", "disparity_right", "valid", "calibration") or _is_mask(key):
                 named[key] = (value,)
             elif key in ("polarization_left", "polarization_right"):
                 named[key] = value
@@ -209,7 +210,7 @@ class _RowReader:
             if not matches:
                 self._tell_missing("left", left, "no file fits")
                 return []
-            for key in ("right", "disparity"):
+            for key in ("right", "disparity", "disparity_right"):
                 if len(matches) > 1 and key in self.values and not has_star(self.values[key]):
                     self.report(key, f"one {key!r} for {len(matches)} left pictures", "a star, as in 'left'")
         for key, named in paths.items():
@@ -291,6 +292,7 @@ class _RowReader:
             masks=masks,
             polarization=Polarization(layout, *views) if layout else None,
             calibration=calibration,
+            disparity_right=values.get("disparity_right"),
         )
 
     def _calibration(self, values: dict[str, Any]) -> Calibration | None:

@@ -74,6 +74,7 @@ KEYS: dict[str, Key] = {
     "left": _path("the left picture"),
     "right": _path("the right picture"),
     "disparity": _path("ground truth of the left view"),
+    "disparity_right": _path("ground truth of the right view, stored alike; `flip_horizontal` needs it"),
     "encoding": Key("how it is stored: the name of a data set's encoding or a kind", "a name", _text),
     "per_px": _figure("stored units a pixel of disparity"),
     "invalid": Key("stored values that mean unknown", "a number, or several", _several(_number)),

@@ -61,6 +61,11 @@ class FramesOptions(Options):
         None, description="mosaics, angles and rectification of the cameras, in sets with polarisation"
     )
 
+    @property
+    def both_truths(self) -> bool:
+        """Whether the right view's truth is read: asked for, or needed to mirror examples."""
+        return self.right_truth or (self.augment is not None and self.augment.flip_horizontal > 0)
+
 
 class ManifestOptions(FramesOptions):
     """Options of the data set `manifest`."""

@@ -27,7 +27,7 @@ class Layout:
     masks, calibration: taken where any file of theirs is there, and then every example must have one, so that all
     examples have the same fields; a mask that narrows 'valid' is always needed. The paths of masks and of polarization
     have stars too. id: with stars. scene: with stars, or from what they stand for; the id without it. keep: which left
-    pictures are examples, by what the stars stand for; all without it.
+    pictures are examples, by what the stars stand for; all without it. disparity_right: stored as `disparity` is.
     """
 
     left: str
@@ -38,6 +38,7 @@ class Layout:
     masks: Mapping[str, MaskFile] = field(default_factory=dict)
     calibration: str | Calibration | None = None
     polarization: Polarization | None = None
+    disparity_right: str | None = None
     keep: Callable[[tuple[str, ...]], bool] | None = None
     scene: str | Callable[[tuple[str, ...]], str] = ""
 
@@ -95,7 +96,7 @@ class _Folder:
         masks = {
             mask: replace(file, path=self._partner(mask, str(file.path), parts)) for mask, file in self._masks.items()
         }
-        truth = self.layout.disparity
+        truth, right_truth = self.layout.disparity, self.layout.disparity_right
         scene = self.layout.scene or self.layout.id
         return Frame(
             name,
@@ -107,6 +108,7 @@ class _Folder:
             masks,
             self._polarization(parts),
             calibration=self._calibration(parts),
+            disparity_right=self._partner("disparity_right", right_truth, parts) if right_truth else None,
         )
 
     def _polarization(self, parts: tuple[str, ...]) -> Polarization | None:

@@ -49,13 +49,12 @@ class FlyingThings3DSubsetOptions(FramesOptions):
 
 def frames(options: SceneFlowOptions) -> list[Frame]:
     """The pairs of the full set; a scene is what was rendered of one arrangement. Errors as in `listed`."""
-    frames = f"frames_{options.render}pass"
     layouts: dict[Subset, list[Layout]] = {
-        "flyingthings3d": [_layout("FlyingThings3D", frames, f"{options.split.upper()}/*/*")],
-        "monkaa": [_layout("Monkaa", frames, "*")],
+        "flyingthings3d": [_layout(options, "FlyingThings3D", f"{options.split.upper()}/*/*")],
+        "monkaa": [_layout(options, "Monkaa", "*")],
         # Both lenses and both speeds show the same street.
         "driving": [
-            _layout("Driving", frames, f"{lens}_focallength/{street}/*", street)
+            _layout(options, "Driving", f"{lens}_focallength/{street}/*", street)
             for lens in ("15mm", "35mm")
             for street in ("scene_backwards", "scene_forwards")
         ],
@@ -64,12 +63,14 @@ def frames(options: SceneFlowOptions) -> list[Frame]:
     return listed(options.root, [layout for name in chosen for layout in layouts[name]])
 
 
-def _layout(name: str, frames: str, folder: str, scene: str = "") -> Layout:
+def _layout(options: SceneFlowOptions, name: str, folder: str, scene: str = "") -> Layout:
+    frames = f"frames_{options.render}pass"
     return Layout(
         left=f"{name}/{frames}/{folder}/left/*.png",
         right=f"{name}/{frames}/{folder}/right/*.png",
         id=f"{name}/{folder}/*",
         disparity=f"{name}/disparity/{folder}/left/*.pfm",
+        disparity_right=f"{name}/disparity/{folder}/right/*.pfm" if options.both_truths else None,
         encoding=_ENCODING,
         scene=f"{name}/{scene or folder}",
     )
@@ -77,14 +78,16 @@ def _layout(name: str, frames: str, folder: str, scene: str = "") -> Layout:
 
 def subset(options: FlyingThings3DSubsetOptions) -> list[Frame]:
     """The pairs of the subset, with `occluded` where its occlusions were downloaded. Errors as in `listed`."""
-    split = options.split
+    split, both = options.split, options.both_truths
+    views = {"occluded": "left"} | ({"occluded_right": "right"} if both else {})
     layout = Layout(
         left=f"{split}/image_{options.render}/left/*.png",
         right=f"{split}/image_{options.render}/right/*.png",
         id=f"{split}/*",
         disparity=f"{split}/disparity/left/*.pfm",
         encoding=_ENCODING,
-        masks={"occluded": MaskFile(Path(f"{split}/disparity_occlusions/left/*.png"))},
+        disparity_right=f"{split}/disparity/right/*.pfm" if both else None,
+        masks={name: MaskFile(Path(f"{split}/disparity_occlusions/{view}/*.png")) for name, view in views.items()},
         scene=lambda parts: f"{split}/{parts[0][:-1]}",  # a scene has ten pictures
     )
     return listed(options.root, [layout])
