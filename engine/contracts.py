@@ -82,6 +82,17 @@ class Metric(Protocol):
         ...
 
 
+class Export(Protocol):
+    """Writes what a system answered in somebody else's format."""
+
+    def __call__(self, prediction: Prediction, batch: Batch, folder: Path, seconds: float) -> None:
+        """Write a file or more below `folder`, which is there, for each sample of the batch.
+
+        The batch may lack the target, as the data of a contest do. seconds: what the system took for one sample.
+        """
+        ...
+
+
 Status = Literal["pass", "warn", "fail", "nothing-to-gain", "undetermined"]
 
 
@@ -101,7 +112,7 @@ class Evaluation:
 
     mean: name -> mean over samples with a defined value. pooled: name -> mean over all counted pixels.
     skipped: name -> samples without a defined value. per_sample: name -> one value a sample (nan = not defined).
-    base_mean: as `mean`, of the base alone, when an injection corrected it. ids, scenes: one a sample.
+    base_mean, base_per_sample: the same of the base alone, when an injection corrected it. ids, scenes: one a sample.
     """
 
     mean: Mapping[str, float]
@@ -111,6 +122,7 @@ class Evaluation:
     base_mean: Mapping[str, float]
     ids: Sequence[str]
     scenes: Sequence[str]
+    base_per_sample: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
 Ablation = Literal["none", "shuffle", "zero"]

@@ -62,13 +62,17 @@ class Step:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """`moment` is "before", "step N" or "after"; `warp` is "gt", "pred" or "off" (no injection)."""
+    """`moment` is "before", "step N" or "after"; `warp` is "gt", "pred" or "off" (no injection).
+
+    data: "val", or the NAME of [data.retention.NAME].
+    """
 
     stage: str
     moment: str
     warp: str
     ablation: str
     evaluation: Evaluation
+    data: str = "val"
 
 
 @dataclass(frozen=True)

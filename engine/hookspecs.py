@@ -78,6 +78,11 @@ def engine_metrics(register: Register) -> None:
 
 
 @hookspec
+def engine_exports(register: Register) -> None:
+    """Bring formats for `engine eval --export`: `register(name, options, factory)`; see `engine.contracts.Export`."""
+
+
+@hookspec
 def engine_gates(register: Register) -> None:
     """Bring gates: `register(name, options, factory, needs=names)`; `names(options)` lists the metrics they read."""
 

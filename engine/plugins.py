@@ -32,10 +32,11 @@ from engine import events, hookspecs
 from engine.accounting import Account
 from engine.errors import EngineError, InputError, PluginError, Problem, nearest
 
-Kind = Literal["models", "injections", "datasets", "losses", "metrics", "gates", "inspections"]
+Kind = Literal["models", "exports", "injections", "datasets", "losses", "metrics", "gates", "inspections"]
 
 SINGULAR: Mapping[Kind, str] = {
     "models": "model",
+    "exports": "export",
     "injections": "injection",
     "datasets": "data set",
     "losses": "loss",
@@ -47,6 +48,7 @@ SINGULAR: Mapping[Kind, str] = {
 # Keys that the engine itself reads in a plugin's table of the recipe; an option of that name could never be set.
 RESERVED: Mapping[Kind, frozenset[str]] = {
     "models": frozenset({"plugin", "weights"}),
+    "exports": frozenset(),
     "injections": frozenset({"plugin"}),
     "datasets": frozenset({"plugin", "damaged"}),
     "losses": frozenset({"name", "weight"}),
@@ -56,6 +58,7 @@ RESERVED: Mapping[Kind, frozenset[str]] = {
 }
 
 EXTRAS: Mapping[Kind, tuple[str, ...]] = {
+    "exports": (),
     "models": ("target", "weights", "reach"),
     "injections": (),
     "datasets": ("files",),

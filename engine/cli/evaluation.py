@@ -1,7 +1,8 @@
-"""`engine eval`: measure weights on held-out data."""
+"""`engine eval`: measure weights on held-out data, and write what they answer."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -23,38 +24,76 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from engine.contracts import Evaluation
+    from engine.plugins import Plugins
+    from engine.training.exporting import Exporting
+
+FORM = "NAME:KEY=VALUE,..."
 
 
 def evaluate(
     recipe: RecipeArgument,
     weights: WeightsOption = None,
     overrides: SetOption = [],  # noqa: B006  # typer copies the default, and None would need a second type
+    data: Annotated[
+        str | None,
+        typer.Option("--data", metavar=FORM, help="Measure on this data set in place of the recipe's [data.val]."),
+    ] = None,
     warp: Annotated[Literal["pred", "gt"], typer.Option(help="What aligns the auxiliary signal.")] = "pred",
     ablation: Annotated[
         Literal["none", "shuffle", "zero"], typer.Option(help="Take the signal from another sample, or blank it.")
     ] = "none",
+    per_image: Annotated[
+        Path | None, typer.Option("--per-image", metavar="FILE.csv", help="Write a row of figures for each sample.")
+    ] = None,
+    exports: Annotated[
+        list[str],
+        typer.Option("--export", metavar=FORM, help="Write the predictions in this format. May be repeated."),
+    ] = [],  # noqa: B006  # as above
+    out_dir: Annotated[
+        Path, typer.Option("--out", metavar="FOLDER", help="Exports go to a folder here, named as the format.")
+    ] = Path("runs/eval"),
     json: JsonOption = False,
 ) -> None:
     """Measure the recipe's metrics on its validation data, the base alone beside the corrected system.
 
-    Without --weights, what a run's last finished stage handed on, or the weights that a recipe's [model] names.
+    Without --weights, what a run's last finished stage handed on, or the weights that a recipe's [model] names. Where
+    the data bring no auxiliary signal, the base is measured alone, and a line says so.
 
         engine eval recipes/s2m2_pol.toml --weights runs/s2m2_pol/RUN
 
-        engine eval recipes/motorcycle.toml --weights runs/s2m2_pol/RUN/stage-C
+        engine eval recipes/motorcycle.toml --weights runs/s2m2_pol/RUN/stage-C --per-image motorcycle.csv
+
+        engine eval recipes/motorcycle.toml --data kitti2015:root=/data/kitti --export error_maps --export kitti
     """
+    from engine.reporting.per_sample import write_per_sample
     from engine.runs.directory import is_run
 
-    asked = read_recipe(recipe, overrides)
+    asked = read_recipe(recipe, overrides, data)
+    writers = [_export(asked.registry, text, out_dir) for text in exports]
     out = console(as_json=json)
     session = open_session(asked, out)
     system = session.system(weights_file(weights or (recipe if is_run(recipe) else None)))
-    evaluation = session.evaluate(system, warp=warp, ablation=ablation)
+    inject = system.corrector is None or session.brings("val", system.corrector.signal)
+    if not inject:
+        out.print("[yellow]the data bring no auxiliary signal, so the base is measured alone[/yellow]", soft_wrap=True)
+    evaluation = session.evaluate(system, warp=warp, inject=inject, ablation=ablation, exports=writers)
     session.damaged.count()
+    if per_image is not None:
+        write_per_sample(per_image, evaluation)
     if json:
         print_json(vars(evaluation))
-    else:
-        out.print(_table(evaluation))
+        return
+    out.print(_table(evaluation))
+    for path in [each.folder for each in writers] + ([per_image] if per_image else []):
+        out.print(f"written: {path}", soft_wrap=True, markup=False)
+
+
+def _export(registry: Plugins, text: str, out_dir: Path) -> Exporting:
+    from engine.recipe.named import asked_for
+    from engine.training.exporting import Exporting
+
+    registered, options = asked_for(registry, "exports", "--export", text)
+    return Exporting(registered.name, registered.build(options), out_dir / registered.name)
 
 
 def _table(evaluation: Evaluation) -> Table:

@@ -48,12 +48,12 @@ def print_json(data: Any) -> None:
     typer.echo(json.dumps(finite(data), indent=1, default=str, allow_nan=False))
 
 
-def read_recipe(path: Path, overrides: list[str]) -> Recipe:
-    """A recipe from a TOML file, or from a run's directory."""
+def read_recipe(path: Path, overrides: list[str], data: str | None = None) -> Recipe:
+    """A recipe from a TOML file, or from a run's directory; `data` in place of [data.val]."""
     from engine.recipe.load import load_recipe
     from engine.runs.directory import RECIPE, is_run
 
-    return load_recipe(path / RECIPE if is_run(path) else path, overrides)
+    return load_recipe(path / RECIPE if is_run(path) else path, overrides, data)
 
 
 def open_session(recipe: Recipe, out: Console) -> Session:

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from engine import plugins
 from engine.errors import InputError, Problem, nearest
 from engine.recipe.expand import expand
+from engine.recipe.named import table_of
 from engine.recipe.nodes import Node, Source, build, merge, texts
 from engine.recipe.options import parse
 from engine.recipe.overrides import apply
@@ -22,12 +23,15 @@ from engine.recipe.validate import Meaning, attach
 from engine.recipe.wording import problems_of
 
 
-def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(path: Path | str, overrides: Sequence[str] = (), data: str | None = None) -> Recipe:
     """The recipe of a TOML file, or of the JSON that a run keeps, with `overrides` ("key.path=value") applied.
 
+    data: what stands in place of [data.val], as `engine.recipe.named` reads it; overrides go over it.
     Plugins are loaded on the way; `recipe.registry` holds them. Raises InputError with every problem found.
     """
     root = _read(Path(path), ())
+    if data is not None:
+        _replace_validation(root, table_of("--data", data))
     problems = apply(root, overrides)
     _refuse_nul(root)
     root, mistakes = expand(root)
@@ -50,6 +54,13 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
     attach(recipe, meaning.options, registry)
     recipe._nodes, recipe._registry = root, registry
     return recipe
+
+
+def _replace_validation(root: Node, table: Node) -> None:
+    """Put `table` in the place of [data.val]; what a recipe says in place of tables is reported as it is."""
+    tables = root.value.setdefault("data", Node({}, table.source, ("data",))).value
+    if isinstance(tables, dict):
+        tables["val"] = table
 
 
 def _read(path: Path, extended_by: tuple[Path, ...]) -> Node:

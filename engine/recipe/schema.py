@@ -112,16 +112,25 @@ class DataTable(PluginTable):
 
 
 class Data(Table):
-    """[data]: `recipe.data["train"]` (absent when nothing trains) and `recipe.data["val"]`."""
+    """[data]: `recipe.data["train"]` (absent when nothing trains), `recipe.data["val"]`, and those of [data.retention].
+
+    retention: further held-out data by name, measured before and after each stage: does it forget what it came from?
+    """
 
     train: DataTable | None = None
     val: DataTable
+    retention: dict[Slug, DataTable] = {}
 
-    def __getitem__(self, name: Literal["train", "val"]) -> DataTable:
-        table = self.train if name == "train" else self.val
+    def __getitem__(self, name: str) -> DataTable:
+        group, _, kept = name.partition(".")
+        table = self.retention[kept] if group == "retention" else {"train": self.train, "val": self.val}[name]
         if table is None:
             raise KeyError(name)
         return table
+
+    def kept(self) -> list[str]:
+        """The names of the retention data, as in `data["retention.NAME"]`."""
+        return [f"retention.{name}" for name in self.retention]
 
 
 class InnerData(PluginTable):

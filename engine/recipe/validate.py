@@ -212,6 +212,10 @@ def _uses(root: Node) -> Iterator[Use]:
     yield from _use(root, ("injection",), "injections", "plugin", InjectionTable)
     for split in ("train", "val"):
         yield from _use(root, ("data", split), "datasets", "plugin", DataTable)
+    retention, taken = root.follow(("data", "retention"))
+    if len(taken) == 2 and isinstance(retention.value, dict):
+        for name in retention.value:
+            yield from _use(root, ("data", "retention", name), "datasets", "plugin", DataTable)
     yield from _use_each(root, ("train", "losses"), "losses", "name", LossTable)
     yield from _use_each(root, ("evaluate", "metrics"), "metrics", "name", MetricTable)
     for index in range(len(_items(root.child("stage")))):

@@ -100,7 +100,8 @@ class ConsoleReport:
             if name in means
         )
         warp = {"off": "", "gt": ", aligned by ground truth", "pred": ", aligned by prediction"}[event.warp]
-        self.say(f"  {event.moment} {event.stage}{warp}: {figures}")
+        on = "" if event.data == "val" else f", on {escape(event.data)}"
+        self.say(f"  {event.moment} {event.stage}{warp}{on}: {figures}")
 
     @hookimpl
     def engine_gate_decided(self, event: events.GateDecided) -> None:

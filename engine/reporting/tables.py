@@ -13,17 +13,24 @@ OVERRIDDEN = "go on, overridden"
 
 
 def summary_table(rows: Sequence[Mapping[str, Any]], key: Sequence[str]) -> Table:
-    """Key metrics after each stage; where an injection is on, the base alone stands in brackets beside the whole."""
+    """Key metrics after each stage; where an injection is on, the base alone stands in brackets beside the whole.
+
+    Where retention data were measured too, a column tells which row is on what.
+    """
     title = "held-out data, mean over samples [base alone]"
     table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("moment")
     table.add_column("aligned by")
+    several = any(row.get("data", "val") != "val" for row in rows)
+    if several:
+        table.add_column("data")
     for name in key:
         table.add_column(escape(name), justify="right")
     for row in rows:
         aligned = {"off": "no injection", "gt": "ground truth", "pred": "prediction"}[row["warp"]]
         cells = [_cell(row["mean"].get(name), row["base"].get(name)) for name in key]
-        table.add_row(f"{row['moment']} {row['stage']}", aligned, *cells)
+        data = [escape(row.get("data", "val"))] if several else []
+        table.add_row(f"{row['moment']} {row['stage']}", aligned, *data, *cells)
     return table
 
 

@@ -276,16 +276,31 @@ class StageRun:
             name = f"evaluation-{moment.replace(' ', '-')}-{warp}.json"
             self.session.write(self.folder / name, vars(evaluation))
             if moment in ("before", "after"):
-                self.rows.append(
-                    {
-                        "stage": self.stage.name,
-                        "moment": moment,
-                        "warp": warp,
-                        "mean": dict(evaluation.mean),
-                        "base": dict(evaluation.base_mean),
-                    }
-                )
+                self.rows.append(self._row(moment, warp, "val", evaluation))
+        if moment in ("before", "after"):
+            self._measure_retention(measured.system, moment)
         return evaluation
+
+    def _measure_retention(self, system: System, moment: str) -> None:
+        """Evaluate on the retention data, with the injection where they bring its signal, and else the base alone."""
+        for split in self.session.recipe.data.kept():
+            signal = system.corrector.signal if self.stage.injection and system.corrector is not None else None
+            inject = signal is not None and self.session.brings(split, signal)
+            evaluation = self.session.evaluate(system, split, inject=inject)
+            name, warp = split.removeprefix("retention."), "pred" if inject else "off"
+            self.session.emit(events.Evaluated(self.stage.name, moment, warp, "none", evaluation, name))
+            self.session.write(self.folder / f"evaluation-{moment}-{split}.json", vars(evaluation))
+            self.rows.append(self._row(moment, warp, name, evaluation))
+
+    def _row(self, moment: str, warp: str, data: str, evaluation: Evaluation) -> dict[str, Any]:
+        return {
+            "stage": self.stage.name,
+            "moment": moment,
+            "warp": warp,
+            "data": data,
+            "mean": dict(evaluation.mean),
+            "base": dict(evaluation.base_mean),
+        }
 
     def _warps(self) -> list[str]:
         if self.stage.warp is None:

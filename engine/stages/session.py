@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ import torch
 from engine import events
 from engine.checkpoints.weights import load_system, read_weights
 from engine.contracts import Ablation, Dataset, Evaluation, Metric
+from engine.data.loader import Fixed, evaluation_batches
 from engine.data.source import Source
 from engine.errors import InputError, Problem
 from engine.files import write_json
@@ -23,6 +24,7 @@ from engine.recipe.schema import Recipe
 from engine.stages.damaged import DamagedSamples
 from engine.system import System, Warp
 from engine.training.evaluate import evaluate, predictions
+from engine.training.exporting import Exporting, Stopwatch, exported
 from engine.training.interrupt import StopRequest
 from engine.training.state import seed_everything
 
@@ -76,39 +78,43 @@ class Session:
         device: torch.device = self.accelerator.device
         return device
 
-    def dataset(self, split: Literal["train", "val"]) -> Dataset:
-        """A data set of the recipe, prepared (rendered, unpacked) if it has not been."""
+    def dataset(self, split: str) -> Dataset:
+        """The recipe's data set "train", "val" or "retention.NAME", prepared (rendered, unpacked) if it was not yet."""
         if split not in self._datasets:
             dataset = self._source(split)
             if self.accelerator.is_main_process:
                 dataset.prepare(self._progress)
             self.accelerator.wait_for_everyone()
             if len(dataset) == 0:
-                raise InputError(Problem(self.recipe.where("data", split), f"data.{split} holds no samples"))
+                raise InputError(Problem(self._where(split), f"data.{split} holds no samples"))
             self._datasets[split] = dataset
         return self._datasets[split]
 
-    def _source(self, split: Literal["train", "val"]) -> Source:
+    def _where(self, split: str) -> str:
+        return self.recipe.where("data", *split.split("."))
+
+    def _source(self, split: str) -> Source:
         section = self.recipe.data[split]
         built = self.plugins.get("datasets", section.plugin).build(section.options)
         return Source(built, f"data.{split} ({section.plugin})", section.damaged == "skip", self.damaged.tell)
 
     def check_scenes(self) -> None:
-        """InputError where training and validation share scenes, as far as both data sets tell them unread."""
+        """InputError where training shares scenes with what is measured, as far as data sets tell them unread."""
         if self.recipe.data.train is None:
             return
-        train, val = self._source("train").scenes(), self._source("val").scenes()
-        shared = sorted(set(train or ()) & set(val or ()))
-        if shared:
-            few = ", ".join(shared[:3]) + (", ..." if len(shared) > 3 else "")
-            raise InputError(
-                Problem(
-                    self.recipe.where("data", "val"),
-                    f"data.val holds {len(shared)} scenes that data.train trains on ({few})",
-                    "held-out scenes",
-                ),
-                'give data.val scenes of its own, for example split = "val"',
-            )
+        train = set(self._source("train").scenes() or ())
+        for split in ("val", *self.recipe.data.kept()):
+            shared = sorted(train & set(self._source(split).scenes() or ()))
+            if shared:
+                few = ", ".join(shared[:3]) + (", ..." if len(shared) > 3 else "")
+                raise InputError(
+                    Problem(
+                        self._where(split),
+                        f"data.{split} holds {len(shared)} scenes that data.train trains on ({few})",
+                        "held-out scenes",
+                    ),
+                    f'give data.{split} scenes of its own, for example split = "val"',
+                )
 
     def _progress(self, done: int, total: int, what: str) -> None:
         self.check_stop(what)
@@ -156,7 +162,7 @@ class Session:
     def predictions(
         self,
         system: System,
-        split: Literal["train", "val"] = "val",
+        split: str = "val",
         *,
         warp: Warp = "pred",
         inject: bool = True,
@@ -176,10 +182,29 @@ class Session:
             self.check_stop("while it was measured")
 
     def evaluate(
-        self, system: System, *, warp: Warp = "pred", inject: bool = True, ablation: Ablation = "none"
+        self,
+        system: System,
+        split: str = "val",
+        *,
+        warp: Warp = "pred",
+        inject: bool = True,
+        ablation: Ablation = "none",
+        exports: Sequence[Exporting] = (),
     ) -> Evaluation:
-        """The recipe's metrics of a system on the validation data."""
-        return evaluate(self.predictions(system, warp=warp, inject=inject, ablation=ablation), self.metrics)
+        """The recipe's metrics of a system on held-out data; each of `exports` writes the predictions on the way.
+
+        Data without the target, which can be written and not measured, give no figures.
+        """
+        pairs = self.predictions(system, split, warp=warp, inject=inject, ablation=ablation)
+        if not exports:
+            return evaluate(pairs, self.metrics)
+        measured = self.brings(split, [system.target])
+        return evaluate(exported(pairs, exports, Stopwatch(system, self.device)), self.metrics if measured else [])
+
+    def brings(self, split: str, fields: Sequence[str]) -> bool:
+        """Whether the samples of a data set have all of `fields`, as its first one tells."""
+        first = next(evaluation_batches(Fixed(self.dataset(split)), 1, workers=0, pin=False))
+        return all(name in first for name in fields)
 
 
 def stage_seed(seed: int, stage: str) -> int:

@@ -76,6 +76,7 @@ def evaluate(pairs: Iterator[tuple[Batch, Prediction]], metrics: Sequence[Metric
         base_mean=base.means(),
         ids=ids,
         scenes=scenes,
+        base_per_sample=base.values(),
     )
 
 

@@ -15,7 +15,9 @@ Figure = tuple[Tensor, Tensor]
 
 
 class DisparityError:
-    """End-point error and its relatives on each region, e = |d - d_true| in px at full resolution.
+    """End-point error and its relatives on each region, e = |d - d_true| in px of the sample.
+
+    Data scaled by 0.5 have pixels twice as large; `full_resolution` counts in the pixels of the stored truth.
 
     epe: mean e. bias: mean of d - d_true, positive where the estimate is too near. bad<tau>: percent of pixels with
     e > tau (strictly). d1: percent with e > 3 px and e > 5 % of the true disparity (KITTI 2015). nonfinite: percent of
@@ -35,6 +37,8 @@ class DisparityError:
         truth, value = batch["disparity"].float(), prediction.value.detach().float()
         finite = value.isfinite()
         signed = torch.where(finite, value - truth, torch.full_like(value, torch.inf))
+        if self.options.full_resolution and "scale" in batch:
+            signed, truth = (each / batch["scale"].view(-1, 1, 1, 1) for each in (signed, truth))
         figures: dict[str, Figure] = {}
         for region in self.options.regions:
             mask = region_mask(region, batch)

@@ -59,6 +59,9 @@ class ErrorOptions(Options):
     )
     quantities: list[Quantity] = Field(["epe"], min_length=1, description="what to measure in each region")
     taus: list[Pixels] = Field([1.0, 2.0, 3.0], min_length=1, description="px; the thresholds of 'bad'")
+    full_resolution: bool = Field(
+        False, description="count in px of the stored truth where the data are scaled, as benchmarks do"
+    )
 
 
 class MotorcycleOptions(Options):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.hookspecs import Register, hookimpl
-from engine_stereo import options
+from engine_stereo import export_options, options
 from engine_stereo.data.building import factory
 from engine_stereo.data.options import ManifestOptions
 from engine_stereo.data.readers import READERS
@@ -23,6 +23,15 @@ def engine_losses(register: Register) -> None:
 def engine_metrics(register: Register) -> None:
     """The disparity error by region."""
     register("epe", options.ErrorOptions, "engine_stereo.metrics:DisparityError", produces=options.error_names)
+
+
+@hookimpl
+def engine_exports(register: Register) -> None:
+    """The submissions of three benchmarks, and maps of the error."""
+    register("kitti", export_options.KittiOptions, "engine_stereo.exports:Kitti")
+    register("middlebury", export_options.MiddleburyOptions, "engine_stereo.exports:Middlebury")
+    register("eth3d", export_options.ETH3DOptions, "engine_stereo.exports:ETH3D")
+    register("error_maps", export_options.ErrorMapOptions, "engine_stereo.exports:ErrorMaps")
 
 
 @hookimpl

@@ -19,7 +19,7 @@ KINDS = {
     "stage_started": {"name", "title", "index", "total", "steps", "source"},
     "stage_frozen": {"name", "trainable", "frozen", "digest", "zero_gradient"},
     "step": {"stage", "step", "steps", "loss", "terms", "gradient_norm", "learning_rate", "data_share", "skipped"},
-    "evaluated": {"stage", "moment", "warp", "ablation", "evaluation"},
+    "evaluated": {"stage", "moment", "warp", "ablation", "evaluation", "data"},
     "gate_decided": {"stage", "at", "check", "verdict", "action"},
     "checkpoint_saved": {"stage", "step", "path", "best"},
     "stage_finished": {"name", "seconds", "weights", "frozen_digest"},

@@ -104,7 +104,7 @@ def scaled(sample: Sample, scale: float) -> Sample:
     """The example with both sides of every picture times `scale`, rounded.
 
     Disparity and what else is in px grow with the width; disparity and masks are sampled, one value a pixel, never
-    averaged; pictures and polarisation are low-passed first.
+    averaged; pictures and polarisation are low-passed first. `scale` tells by how much, for figures in stored px.
     """
     if scale == 1:
         return sample
@@ -120,6 +120,7 @@ def scaled(sample: Sample, scale: float) -> Sample:
         if name in _ALONG_X:
             value = value * np.float32(width / full_width)
         result[name] = value
+    result["scale"] = np.float32(width / full_width)
     return result
 
 

@@ -1,0 +1,35 @@
+"""What `--export` may say about each format."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from engine_stereo.options import Options
+
+
+class KittiOptions(Options):
+    """Options of `kitti`."""
+
+    year: Literal[2012, 2015] = Field(2015, description="the benchmark; that of 2015 wants a folder disp_0")
+
+
+class MiddleburyOptions(Options):
+    """Options of `middlebury`."""
+
+    method: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")] = Field(description="the short name of the submission")
+    resolution: Literal["F", "H", "Q"] = Field(description="full, half or quarter size, as the data were read")
+    split: Literal["training", "test"] = Field("test", description="as the data were read")
+
+
+class ETH3DOptions(Options):
+    """`eth3d` has none."""
+
+
+class ErrorMapOptions(Options):
+    """Options of `error_maps`."""
+
+    colours: Literal["px", "kitti"] = Field(
+        "px", description="eight classes of px from blue to yellow, or the ten of KITTI from blue (right) to red"
+    )
