@@ -167,6 +167,31 @@ def test_unrealstereo4k_has_px(unrealstereo4k):
     assert values(sample, "valid") == [[True, True, False, True], [True, False, True, True]]
 
 
+@pytest.fixture
+def nerfstereo(tmp_path):
+    for sequence, baseline in (("0007", "baseline_0.10"), ("0007", "baseline_0.30"), ("0012", "baseline_0.30")):
+        folder = tmp_path / sequence / "Q"
+        picture(folder / "center/IMG_1.jpg", 10)
+        picture(folder / baseline / "left/IMG_1.jpg", 30)
+        picture(folder / baseline / "right/IMG_1.jpg", 20)
+        codes(folder / "AO/IMG_1.png", [[65535, 32768, 32769, 0], [65535, 65535, 65535, 65535]], np.uint16)
+        codes(folder / baseline / "disparity/IMG_1.png", [[64, 64, 96, 64], [0, 1, 32767, 32768]], np.uint16)
+    return tmp_path
+
+
+def test_nerfstereo_has_64_units_a_px_where_its_confidence_is_above_a_half(nerfstereo):
+    data = data_set("nerfstereo", nerfstereo)
+    assert names(data) == [
+        ("0007/baseline_0.10/IMG_1", "0007"),
+        ("0007/baseline_0.30/IMG_1", "0007"),
+        ("0012/baseline_0.30/IMG_1", "0012"),
+    ]
+    sample = data.sample(0, None)
+    assert colours(sample) == (10, 20)
+    assert values(sample, "valid") == [[True, False, True, False], [False, True, True, False]]
+    assert values(sample, "disparity") == [[1, 0, 1.5, 0], [0, 1 / 64, 32767 / 64, 0]]
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
@@ -176,6 +201,7 @@ def test_unrealstereo4k_has_px(unrealstereo4k):
         ("sintel", "'training/clean_left/*/*.png'"),
         ("spring", "'train/*/frame_left/frame_left_*.png'"),
         ("unrealstereo4k", "'*/Image0/*.png'"),
+        ("nerfstereo", "'*/Q/center/*.jpg'"),
     ],
 )
 def test_a_missing_partner_is_named_and_a_wrong_root_is_told_the_layout(name, expected, request):
