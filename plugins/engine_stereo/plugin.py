@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from engine.hookspecs import Register, hookimpl
 from engine_stereo import export_options, options
+from engine_stereo.data.augmented import AugmentedOptions
 from engine_stereo.data.building import factory
 from engine_stereo.data.options import ManifestOptions
 from engine_stereo.data.readers import READERS
@@ -38,6 +39,7 @@ def engine_exports(register: Register) -> None:
 def engine_datasets(register: Register) -> None:
     """A real pair with ground truth that needs no download, one's own folder, and published sets in their layout."""
     register("motorcycle", options.MotorcycleOptions, "engine_stereo.motorcycle:Motorcycle")
+    register("augmented", AugmentedOptions, "engine_stereo.data.augmented:Augmented")
     register("manifest", ManifestOptions, "engine_stereo.data.manifest:manifest", files=(".csv", ".jsonl", ".toml"))
     for name, (reader_options, lister) in READERS.items():
         register(name, reader_options, factory(lister))

@@ -9,16 +9,19 @@ import pytest
 import tomli
 from engine_stereo.data.augment import augmented
 from engine_stereo.data.augment_options import Augment, Colour, Erase, Noise
+from engine_stereo.data.augmented import Augmented
 from engine_stereo.data.encodings import PRESETS, write_disparity
 from engine_stereo.data.frames import Frame, Frames
 from engine_stereo.data.images import write_image
 from engine_stereo.data.options import FramesOptions
+from engine_stereo.data.reading import cropped
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from stereo_world import pair, warped
 
 from engine.errors import InputError
+from engine.recipe import load_recipe
 
 ALL = {
     "flip_horizontal": 0.5,
@@ -164,3 +167,21 @@ def test_the_guide_has_every_option_and_a_table_that_works():
     assert {f"`{name}`" for name in Augment.model_fields} <= set(re.findall(r"^\| (`\S+`)", guide, re.MULTILINE))
     for inner in (Colour, Noise, Erase):
         assert all(f"`{name}`" in guide for name in inner.model_fields), inner
+
+
+def test_any_set_can_be_cut_and_augmented_by_a_recipe(toy_recipe):
+    """The Motorcycle pair has no table for it, and no truth of the right view."""
+    of = {"plugin": "motorcycle", "scale": 0.2}
+    wrapped = {"plugin": "augmented", "of": of, "crop": [64, 96], "augment": {"flip_vertical": 1.0}}
+    table = load_recipe(toy_recipe(data={"train": wrapped})).data["train"]
+    data = Augmented(table.options)
+    whole = table.options.of.build().sample(0, None)
+    middle = data.sample(0, None)
+    assert np.array_equal(middle["left"], cropped(whole, (64, 96), None)["left"])
+    drawn = data.sample(0, np.random.default_rng(1))
+    assert same(drawn, augmented(whole, options(flip_vertical=1.0), np.random.default_rng(1), (64, 96)))
+    assert len(data) == 1
+    assert not hasattr(data, "scenes")
+    table.options.of.options = table.options.of.options.model_copy(update={"scale": 0.1})
+    with pytest.raises(InputError, match="crop of 96 x 64 px does not fit"):
+        Augmented(table.options).sample(0, None)

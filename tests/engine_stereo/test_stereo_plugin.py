@@ -30,6 +30,7 @@ def test_everything_registered_can_be_built_from_its_default_options():
         "visibility_bce",
         "epe",
         "motorcycle",
+        "augmented",
         "manifest",
     }
     for options, factory, more in found.values():

@@ -1,0 +1,51 @@
+"""The data set `augmented`: cuts and augments the examples of any stereo set, such as a packed or a rendered one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from engine.contracts import Sample
+from engine.data.options import InnerData
+from engine_stereo.data.augment_options import Augment
+from engine_stereo.data.options import Side
+from engine_stereo.options import Options
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class AugmentedOptions(Options):
+    """Options of the data set `augmented`."""
+
+    of: InnerData = Field(description="the table of another data set")
+    crop: tuple[Side, Side] | None = Field(None, description="[height, width] in px; at random in training, the middle")
+    augment: Augment | None = Field(None, description="random changes in training, before the crop")
+
+
+class Augmented:
+    """The examples of another data set, augmented; everything else it is asked comes from that set."""
+
+    def __init__(self, options: AugmentedOptions) -> None:
+        self.options = options
+        self._whole = options.of.build()
+
+    def __len__(self) -> int:
+        return len(self._whole)
+
+    def __getattr__(self, name: str) -> Any:
+        # What a data set may leave out (`prepare`, `scenes`) is missing here where it is missing there.
+        if name == "_whole":  # not set yet, as in a copy under construction
+            raise AttributeError(name)
+        return getattr(self._whole, name)
+
+    def sample(self, index: int, rng: np.random.Generator | None) -> Sample:
+        """Example `index`, augmented where there is `rng`; its errors, and InputError as `augmented` raises it."""
+        from engine_stereo.data.augment import augmented
+        from engine_stereo.data.reading import cropped
+
+        sample, options = self._whole.sample(index, rng), self.options
+        if rng is not None and options.augment is not None:
+            return augmented(sample, options.augment, rng, options.crop)
+        return sample if options.crop is None else cropped(sample, options.crop, rng)
