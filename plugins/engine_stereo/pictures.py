@@ -21,6 +21,7 @@ Map = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
 
 _UNKNOWN = 255  # white; neither colour map contains it
+_TELLING = 0.1  # degree of polarisation from which sensors tell the angle to a few degrees
 
 # px; each doubles the one before, as an error matters by its factor. 3 px, the KITTI threshold, lies inside one class.
 ERROR_STEPS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
@@ -68,15 +69,14 @@ def gauge_picture(share: Map, known: Mask) -> Picture:
 
 
 def aolp_picture(q: Map, u: Map) -> Picture:
-    """The angle of polarisation (H, W) in a circle of colours, as 0 and 180 degrees are one; white where there is none.
+    """The angle of polarisation (H, W) in a circle of colours, as 0 and 180 degrees are one.
 
-    Dark where it is weak: the angle of next to no polarisation is noise.
+    Grey, which the circle lacks, as far as it is weak: the angle of next to no polarisation is noise.
     """
     size = np.hypot(q, u)
-    picture = _painted("twilight_shifted", np.arctan2(u, q) / (2 * np.pi) % 1.0, np.ones_like(size, dtype=np.bool_))
-    picture = np.rint(picture * np.clip(size / 0.1, 0.15, 1.0)[..., None]).astype(np.uint8)
-    picture[size == 0] = _UNKNOWN
-    return picture
+    colours = _painted("twilight_shifted", np.arctan2(u, q) / (2 * np.pi) % 1.0, np.ones_like(size, dtype=np.bool_))
+    strength = np.clip(size / _TELLING, 0.0, 1.0)[..., None]
+    return np.rint(128 + (colours.astype(np.float32) - 128) * strength).astype(np.uint8)
 
 
 def kitti_error_picture(error: Map, truth: Map, valid: Mask) -> Picture:

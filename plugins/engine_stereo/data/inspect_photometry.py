@@ -84,6 +84,7 @@ class Comparison:
     cost: mean difference, grey levels. ratio: the cost over that of the stored disparity on the same pixels, or over
     `unrelated` where that looks out of the picture. unrelated: mean difference of pixels that have nothing to do with
     each other. inside: share of the valid pixels whose partner is in the picture. middle: median stored disparity, px.
+    is_flat: the pictures show next to nothing.
     """
 
     cost: Mapping[Hypothesis, float]
@@ -91,7 +92,7 @@ class Comparison:
     unrelated: float
     inside: float
     middle: float
-    contrast: float
+    is_flat: bool
 
     @property
     def best(self) -> Hypothesis | None:
@@ -102,12 +103,14 @@ class Comparison:
     def verdict(self) -> Verdict:
         """What the pair says of its disparity."""
         best = self.best
-        if best is None or self.contrast < FLAT:
+        if best is None or self.is_flat:
             return "undetermined"
         if self.ratio[best] < BETTER and self.cost[best] < EXPLAINS * self.unrelated:
-            return "wrong"
+            # Where next to no disparity wins, its factor is not told.
+            return "wrong" if abs(best(self.middle)) >= SMALLEST else "undetermined"
         own = self.cost.get(AS_STORED, np.inf)
-        if own < EXPLAINS * self.unrelated and min(self.ratio[each] for each in self._far()) > TELLS:
+        halves = abs(self.middle) >= 2 * SMALLEST  # else half of it would look as right
+        if halves and own < EXPLAINS * self.unrelated and min(self.ratio[each] for each in self._far()) > TELLS:
             return "fits"
         return "unrelated" if own > CHANCE * self.unrelated else "undetermined"
 
@@ -143,8 +146,8 @@ def compare(left: Plane, right: Plane, disparity: Plane, valid: Mask, doffs: flo
 
     def judge(rival: Hypothesis) -> None:
         typical, moved = abs(rival(middle)), abs(rival(middle) - middle)
-        if not SMALLEST <= typical <= width / 2 or (moved < SMALLEST / 2 and not rival.exchanged):
-            return  # too small or large to be meant, or the same as what is stored
+        if typical > width / 2 or (moved < SMALLEST / 2 and not rival.exchanged):
+            return  # too large to be meant, or the same as what is stored
         there, arrived = _differences(pair, disparity, valid, rival)
         if arrived.sum() < max(FEWEST, 0.2 * known.size):
             return
@@ -161,7 +164,8 @@ def compare(left: Plane, right: Plane, disparity: Plane, valid: Mask, doffs: flo
     if best is not None and best.scale in RESIZED and ratio[best] < 1:
         for scale in best.scale * np.geomspace(1 / 1.08, 1.08, 17):
             judge(Hypothesis(float(scale)))
-    return Comparison(cost, ratio, unrelated, inside, middle, contrast)
+    full = 1.0 if float(np.nanmax(left)) <= 1 else 255.0  # pictures from 0 to 1 are a mistake of their own
+    return Comparison(cost, ratio, unrelated, inside, middle, contrast < FLAT * full / 255)
 
 
 def _rivals(doffs: float) -> Iterator[Hypothesis]:

@@ -44,7 +44,7 @@ class PolarizationCheck:
         self.count = 0
         self.dolp: list[Any] = []
         self.above: list[float] = []
-        self.positive = True
+        self.positive = dict.fromkeys(SIDES, True)
         self.untold: list[float] = []
         self.direct = self.mirrored = 0j
         self.weight = 0.0
@@ -55,14 +55,14 @@ class PolarizationCheck:
         """Measure one sample that has polarization_left and polarization_right."""
         self.count += 1
         views = [np.asarray(sample[f"polarization_{side}"], np.float32) for side in SIDES]
-        for view in views:
+        for side, view in zip(SIDES, views, strict=True):
             size = np.hypot(view[0], view[1])
             told = size > 0
             self.untold.append(float(1 - told.mean()))
             if told.any():
                 self.dolp.append(np.percentile(size[told], (50, 95)))
                 self.above.append(float((size[told] > 1.001).mean()))
-            self.positive &= bool((view >= 0).all())
+            self.positive[side] &= bool((view >= 0).all())
         if "disparity" in sample and "valid" in sample:
             self._hold_together(views, np.asarray(sample["disparity"])[0], np.asarray(sample["valid"])[0])
         self._look_at_files(index, dataset)
@@ -126,11 +126,11 @@ class PolarizationCheck:
         if above > ABOVE_ONE:
             what = f"the degree of polarisation exceeds 1 in {above:.0%} of the pixels"
             advice = "check the layout: (q, u) = (S1, S2) / S0 are at most 1"
-            if self.positive:
+            if any(self.positive.values()):
                 what += ", and no number is negative"
                 advice += "; DoLP and AoLP must be turned into them"
             found.append(Finding("error", what, {"above 1": above}, advice))
-        elif self.positive and untold < 1:
+        elif any(self.positive.values()) and untold < 1:
             what = "q and u are negative nowhere, as if they were DoLP and AoLP"
             found.append(Finding("warning", what, {}, "check what the fields hold: (q, u) = (S1, S2) / S0"))
         return found

@@ -24,6 +24,10 @@ BRIGHT = 40.0
 """Grey levels at which a difference is drawn brightest: much more than noise."""
 
 
+STRONG = 0.5
+"""Degree of polarisation that is drawn brightest: few surfaces exceed it."""
+
+
 @dataclass(frozen=True)
 class Row:
     """A sample, and the disparity that explains it."""
@@ -78,7 +82,7 @@ def _pictures(row: Row) -> Iterator[tuple[str, Picture]]:
         if vector is not None:
             q, u = np.asarray(vector, np.float32)
             size = np.hypot(q, u)
-            yield f"DoLP {side}, 0 to 1", gauge_picture(size, size > 0)
+            yield f"DoLP {side}, 0 to {STRONG}", gauge_picture(size / STRONG, size > 0)
             yield f"AoLP {side}, 0 to 180 degrees", aolp_picture(q, u)
 
 
