@@ -51,34 +51,34 @@ class SGBM(nn.Module):
             minDisparity=options.min_disparity,
             numDisparities=options.searched(left.shape[1]),
             blockSize=options.block_size,
-            P1=8 * left.shape[2] * options.block_size**2 if options.p1 is None else options.p1,
-            P2=32 * left.shape[2] * options.block_size**2 if options.p2 is None else options.p2,
+            P1=8 * options.block_size**2 if options.p1 is None else options.p1,
+            P2=32 * options.block_size**2 if options.p2 is None else options.p2,
             disp12MaxDiff=1,
-            preFilterCap=63,
             uniquenessRatio=options.uniqueness,
             speckleWindowSize=options.speckle_window,
             speckleRange=options.speckle_range,
             mode=getattr(cv2, f"StereoSGBM_{_MODES[options.mode]}"),
         )
         disparity = matcher.compute(left, right).astype(np.float32) / _SUBPIXELS
-        matched = disparity >= options.min_disparity
+        matched = disparity > options.min_disparity  # below it, OpenCV says that there is none
         return background_filled(disparity, matched, options.min_disparity), matched
 
 
 def background_filled(
-    disparity: NDArray[np.float32], matched: NDArray[np.bool_], otherwise: float
+    disparity: NDArray[np.float32], matched: NDArray[np.bool_], farthest: float
 ) -> NDArray[np.float32]:
-    """Disparity (H, W) with each pixel that has no match given the smaller one of the nearest matches in its row.
+    """Disparity (H, W) px in which a pixel without a match takes the farther one of the nearest two in its row.
 
-    What one view alone sees lies behind what hides it. A row without any match is `otherwise`.
+    What one view alone sees lies behind what hides it. Before the first match of a row, as in the columns whose
+    partners would lie outside of the right picture, it is `farthest`; behind the last one, that one.
     """
     columns = np.arange(disparity.shape[1])
     before = np.maximum.accumulate(np.where(matched, columns, -1), axis=1)
     after = np.minimum.accumulate(np.where(matched, columns, len(columns))[:, ::-1], axis=1)[:, ::-1]
-    bounded = np.pad(disparity, ((0, 0), (1, 1)), constant_values=np.inf)  # columns -1 and W: nothing is there
+    bounded = np.pad(disparity, ((0, 0), (1, 1)), constant_values=np.inf)  # columns -1 and W
+    bounded[:, 0] = farthest
     beside = np.minimum(np.take_along_axis(bounded, before + 1, axis=1), np.take_along_axis(bounded, after + 1, axis=1))
-    filled = np.where(matched, disparity, beside)
-    return np.where(np.isfinite(filled), filled, np.float32(otherwise)).astype(np.float32)
+    return np.where(matched, disparity, beside).astype(np.float32)
 
 
 def _picture(view: Tensor) -> NDArray[np.uint8]:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 
 class SGBMOptions(BaseModel):
-    """Semi-global block matching; defaults follow OpenCV's own example, see `engine_sgbm.matcher`."""
+    """Semi-global block matching; `docs/data.md` has the figures that the defaults give on known pairs."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -17,9 +17,9 @@ class SGBMOptions(BaseModel):
         None, ge=16, multiple_of=16, description="px; how many are looked for; an eighth of the width by default"
     )
     block_size: int = Field(5, ge=1, le=21, description="px; odd side of the blocks compared")
-    p1: int | None = Field(None, ge=0, description="cost of a step of 1 px; 8 * channels * block_size^2 by default")
-    p2: int | None = Field(None, ge=1, description="cost of a greater step; 32 * channels * block_size^2 by default")
-    uniqueness: int = Field(10, ge=0, le=100, description="percent by which the best match must beat the next one")
+    p1: int | None = Field(None, ge=0, description="cost of a step of 1 px; 8 * block_size^2 by default")
+    p2: int | None = Field(None, ge=1, description="cost of a greater step; 32 * block_size^2 by default")
+    uniqueness: int = Field(0, ge=0, le=100, description="percent by which the best match must beat the next one")
     speckle_window: int = Field(100, ge=0, description="px; smaller islands are dropped; 0 keeps all")
     speckle_range: int = Field(32, ge=0, description="px of disparity within which pixels are one island")
     mode: Literal["sgbm", "hh", "3way"] = Field("sgbm", description="5, 8 or 3 directions of aggregation")

@@ -44,9 +44,9 @@ def test_a_sample_is_answered_alike_alone_and_in_a_batch() -> None:
 
 
 def test_holes_take_the_farther_of_their_neighbours_in_the_row() -> None:
-    disparity = np.array([[-1, 5, -1, 3, -1], [-1, -1, -1, -1, -1]], np.float32)
-    filled = background_filled(disparity, disparity >= 0, otherwise=2)
-    assert filled.tolist() == [[5, 5, 3, 3, 3], [2, 2, 2, 2, 2]]
+    disparity = np.array([[-1, 5, -1, 3, -1, 4, -1], [-1] * 7], np.float32)
+    filled = background_filled(disparity, disparity >= 0, farthest=2)
+    assert filled.tolist() == [[2, 5, 3, 3, 3, 4, 4], [2] * 7]
 
 
 @pytest.mark.parametrize(("width", "searched"), [(741, 96), (1242, 160), (960, 128), (64, 16), (16, 16)])
