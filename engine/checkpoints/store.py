@@ -81,6 +81,12 @@ class CheckpointStore:
         finally:
             self._writer.shutdown()
 
+    def recover(self) -> None:
+        """Put back a checkpoint that was set aside by a process which died before it had replaced it."""
+        for aside in self.folder.glob(".step-*.old"):
+            target = self.folder / aside.name.removeprefix(".").removesuffix(".old")
+            shutil.rmtree(aside) if target.exists() else aside.rename(target)
+
     def latest(
         self, tell: Callable[[str], None], wrong: Callable[[Checkpoint], str] = lambda checkpoint: ""
     ) -> Checkpoint | None:
@@ -88,18 +94,15 @@ class CheckpointStore:
 
         So are those in which `wrong` finds something, which it says in words.
         """
-        for aside in self.folder.glob(".step-*.old"):  # a process died while it replaced this one
-            target = self.folder / aside.name.removeprefix(".").removesuffix(".old")
-            shutil.rmtree(aside) if target.exists() else aside.rename(target)
         for folder in sorted(self.folder.glob("step-*"), reverse=True):
             try:
                 checkpoint = read_checkpoint(folder)
             except WorldError as damage:
-                tell(f"{damage}; the checkpoint before it is used")
+                tell(f"{damage}; it is passed over")
                 continue
             if not (what := wrong(checkpoint)):
                 return checkpoint
-            tell(f"{folder}: {what}; the checkpoint before it is used")
+            tell(f"{folder}: {what}; it is passed over")
         return None
 
     def _write(

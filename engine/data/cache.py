@@ -6,11 +6,16 @@ import fcntl
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 from engine.errors import WorldError
 from engine.files import sync
+
+POLL = 0.1
+"""Seconds between two looks at a folder that somebody else makes."""
 
 
 def cache_directory(kind: str) -> Path:
@@ -23,19 +28,21 @@ def cache_directory(kind: str) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "engine" / kind
 
 
-def made_once(path: Path, make: Callable[[Path], None]) -> bool:
+def made_once(path: Path, make: Callable[[Path], None], waiting: Callable[[], None] = lambda: None) -> bool:
     """Let `make` fill a folder that then becomes `path`, unless it is there; whether this process made it.
 
-    Of several processes that want the same folder one makes it and the others wait for it. An interrupted `make` leaves
-    nothing under the final name, and the next one removes what it left elsewhere. Raises WorldError where the cache
-    cannot be written, and what `make` raises.
+    Of several processes that want the same folder one makes it and the others wait for it; while they do, `waiting` is
+    called again and again, and may raise to give up. An interrupted `make` leaves nothing under the final name, and the
+    next one removes what it left elsewhere. Raises WorldError where the cache cannot be written, and what both raise.
     """
     if path.exists():
         return False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.with_suffix(".lock").open("w") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)  # the system takes it back when its process dies, however it dies
+            while not _locked(handle):
+                waiting()
+                time.sleep(POLL)
             if path.exists():
                 return False
             for left_over in path.parent.glob(f"{path.name}.partial-*"):
@@ -51,4 +58,13 @@ def made_once(path: Path, make: Callable[[Path], None]) -> bool:
             sync(path.parent)
     except OSError as error:
         raise WorldError(f"{path} cannot be written: {error}") from error
+    return True
+
+
+def _locked(handle: IO[str]) -> bool:
+    """Take a lock that the system takes back when its process dies, however it dies; False where somebody holds it."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
     return True

@@ -91,7 +91,7 @@ def training_samples(session: Session, stage: Stage, index: int, system: System)
         if _weights(system) != of["weights"]:
             raise PluginError(f"{system.names[0]} changes its own weights or buffers as it answers")
 
-    if made_once(path, make):
+    if made_once(path, make, lambda: session.check_stop(f"while another run makes {path}")):
         seconds = time.perf_counter() - began
         text = f"frozen outputs of {len(source)} samples computed in {seconds:.1f} s"
         details = {"store": path, "samples": len(source), "seconds": seconds, "apart_in_a_batch": apart}

@@ -71,7 +71,11 @@ class StageRun:
         self.session.check_stop(f"before stage {self.stage.name}")
         self.folder.mkdir(parents=True, exist_ok=True)
         self.session.emit(self._started())
-        resume = CheckpointStore(self.folder / CHECKPOINTS, self.stage.train.keep).latest(self._warn, self._changed)
+        store = CheckpointStore(self.folder / CHECKPOINTS, self.stage.train.keep)
+        if self.session.leads:
+            store.recover()
+        self.session.accelerator.wait_for_everyone()
+        resume = store.latest(self._warn, self._changed)
         if resume:
             self._recall_entry()
         system = self.session.system(self.source)

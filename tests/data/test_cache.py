@@ -101,3 +101,20 @@ def test_what_a_killed_process_left_is_not_read_and_goes(tmp_path: Path) -> None
     assert not path.exists()
     assert made_once(path, write)
     assert not left_over.exists()
+
+
+def test_who_waits_may_give_up(tmp_path: Path) -> None:
+    path = tmp_path / "thing.zarr"
+
+    class GivenUpError(Exception):
+        pass
+
+    def give_up() -> None:
+        raise GivenUpError
+
+    def meanwhile(partial: Path) -> None:
+        with pytest.raises(GivenUpError):
+            made_once(path, pytest.fail, give_up)
+        write(partial)
+
+    assert made_once(path, meanwhile)
