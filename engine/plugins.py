@@ -433,7 +433,8 @@ def _check_extra(label: str, thing: Registered) -> None:
     for key in thing.extra.keys() - set(known):
         near = nearest(key, known, count=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise PluginError(f"{label}: a {SINGULAR[thing.kind]} takes no {key!r}{hint}")
+        article = "an" if SINGULAR[thing.kind][0] in "aeiou" else "a"
+        raise PluginError(f"{label}: {article} {SINGULAR[thing.kind]} takes no {key!r}{hint}")
     if thing.kind == "models":
         target = thing.extra.get("target")
         if not isinstance(target, str) or not target:

@@ -101,6 +101,9 @@ class TestRegistering:
             (Bringer("models", "m", Options, "os:path"), "a model needs target="),
             (Bringer("models", "m", Options, "os:path", target="d", weigths={}), "did you mean 'weights'?"),
             (Bringer("models", "m", Options, "os:path", target="d", weights=["a"]), "weights must map names to files"),
+            (Bringer("models", "m", Options, "os:path", target="d", reach=(0, 1)), "reach must be a function"),
+            (Bringer("datasets", "d", Options, "os:path", files=".csv"), "files must be suffixes"),
+            (Bringer("inspections", "i", Options, "os:path", at=1), "an inspection takes no 'at'"),
             (Bringer("metrics", "m", Options, "os:path"), "a metric needs produces="),
             (Bringer("metrics", "m", Options, "os:path", produces=["a"]), "a metric needs produces=, a function"),
             (Bringer("gates", "g", Options, "os:path", needs=["a"]), "needs must be a function"),
@@ -138,6 +141,16 @@ class TestRegistering:
 
         with pytest.raises(PluginError, match=r"metric 'm' of plugin 'a' .*expected a list of names"):
             loaded.get("metrics", "m").produces(Options())
+
+    def test_the_reach_of_a_model_is_told_by_its_options_and_the_pictures_size(self) -> None:
+        def reach(options: Options, size: tuple[int, int]) -> tuple[float, float]:
+            return -options.size, size[1]
+
+        told = Bringer("models", "m", Options, "os:path", target="d", reach=reach)
+        loaded = with_plugins(a=told, b=Bringer("models", "n", Options, "os:path", target="d"))
+
+        assert loaded.get("models", "m").reach(Options(size=3), (10, 20)) == (-3.0, 20.0)
+        assert loaded.get("models", "n").reach(Options(), (10, 20)) is None
 
     def test_weights_are_a_shipped_file_or_a_path(self) -> None:
         loaded = with_plugins(a=Bringer("models", "m", Options, "os:path", target="d", weights={"tiny": "/a/b.pt"}))

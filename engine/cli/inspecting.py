@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -29,7 +30,7 @@ def inspect(
         Path,
         typer.Argument(
             metavar="RECIPE|PATH",
-            help="A recipe, the directory of a run, a list of files such as own.csv, or with --as a data set's folder.",
+            help="A recipe, the directory of a run, a list of files such as own.csv, or the folder of a published set.",
             show_default=False,
         ),
     ],
@@ -52,6 +53,8 @@ def inspect(
         engine data inspect recipes/s2m2_pol.toml
 
         engine data inspect own.csv --samples 20
+
+        engine data inspect downloads/kitti --as kitti2015
     """
     from engine.data.inspection import inspect as inspected
     from engine.data.inspection import shared
@@ -95,15 +98,11 @@ def _opened(path: Path, name: str | None, overrides: list[str], out: Console) ->
     from engine.plugins import load
 
     plugins = load()
-    known = [plugins.get("datasets", each) for each in plugins.names("datasets")]
-    chosen = None if name is None else plugins.get("datasets", name)
-    if chosen is None and not _is_recipe(path):
-        chosen = next((each for each in known if path.suffix in each.extra.get("files", ())), None)
-        if chosen is None:
-            if not path.exists():
-                raise InputError(f"there is no {path}")
-            some = [each.name for each in known if _path_option(each) is not None]
-            raise InputError(f"{path} is no recipe", f"say which data set it is: --as {' | '.join(some)}")
+    chosen = None
+    if name is not None:
+        chosen = plugins.get("datasets", name)
+    elif not _is_recipe(path):
+        chosen = _recognised(path, plugins)
     if chosen is not None:
         if overrides:
             raise InputError("--set changes a recipe's keys, and this is none")
@@ -136,6 +135,32 @@ def _is_recipe(path: Path) -> bool:
     except (OSError, UnicodeDecodeError, tomli.TOMLDecodeError):
         return True  # which tells what is wrong with it
     return not top.keys().isdisjoint({"model", "data", "extends", "stage"})
+
+
+def _recognised(path: Path, plugins: Plugins) -> Registered:
+    """The data set that a path is: by the suffix of a file, or the only one that finds its own layout in a folder."""
+    from engine.errors import EngineError, InputError, WorldError
+
+    if not path.exists():
+        raise WorldError(f"there is no {path}")
+    known = [plugins.get("datasets", each) for each in plugins.names("datasets")]
+    if path.is_file():
+        fitting = [each for each in known if path.suffix in each.extra.get("files", ())]
+    else:
+        fitting = []
+        for each in known:
+            with suppress(EngineError):  # what has another layout says so, each in its own way
+                each.build(_options(each, path))
+                fitting.append(each)
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise InputError(f"{path} can be read as several data sets", _say_as(fitting))
+    raise InputError(f"{path} is no recipe, and no data set that is known by its files", _say_as(known))
+
+
+def _say_as(known: Sequence[Registered]) -> str:
+    return f"say which: --as {' | '.join(each.name for each in known if _path_option(each) is not None)}"
 
 
 def _path_option(registered: Registered) -> str | None:

@@ -108,7 +108,7 @@ class FieldsInspection:
     def _wrong_ids(self) -> Iterator[Finding]:
         twice = [name for name, count in Counter(self._ids).items() if count > 1]
         if twice:
-            what = f"{plural(len(twice), 'id')} belong to several samples: {named(twice)}"
+            what = f"several samples have the same id: {named(twice)}"
             yield Finding("warning", what, {"ids": twice}, "give each sample an id of its own, or results are mixed up")
 
     def _wrong_fields(self) -> Iterator[Finding]:

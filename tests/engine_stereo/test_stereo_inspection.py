@@ -6,6 +6,8 @@ import json
 
 import numpy as np
 import pytest
+from engine_stereo.data.encodings import PRESETS, write_disparity
+from engine_stereo.data.images import write_image
 from stereo_pairs import ORDER, PLAIN, POLARISED, pair, write_pair
 
 pytest.importorskip("matplotlib", reason="the sheet is drawn with matplotlib")
@@ -187,6 +189,21 @@ def test_the_table_and_a_sentence_for_people(engine, tmp_path):
     assert "disparity, median, px" in outcome.out
     assert "error the disparity looks twice as large as it should be: scale 1/2" in outcome.out
     assert (tmp_path / "pictures" / "own-stereo.png").is_file()
+
+
+@pytest.mark.parametrize("named", [(), ("--as", "kitti2015")])
+def test_the_folder_of_a_published_set_is_known_by_its_layout(engine, tmp_path, named):
+    made = pair(0)
+    for folder, side in (("image_2", "left"), ("image_3", "right")):
+        (tmp_path / "set/training" / folder).mkdir(parents=True)
+        write_image(tmp_path / "set/training" / folder / "000000_10.png", made[side])
+    for folder in ("disp_occ_0", "disp_noc_0"):
+        (tmp_path / "set/training" / folder).mkdir()
+        truth = (2 * made["disparity"]).astype(np.float32)
+        write_disparity(tmp_path / "set/training" / folder / "000000_10.png", truth, made["valid"], PRESETS["kitti"])
+    outcome = engine("data", "inspect", "set", *named)
+    assert outcome.code == 2
+    assert "twice as large" in outcome.out, outcome.err
 
 
 def test_a_path_that_is_no_data_set_says_what_to_name(engine, tmp_path):
