@@ -95,10 +95,10 @@ def test_each_set_comes_as_often_as_its_probability_says_whatever_its_length() -
 
 
 def test_the_samples_of_a_set_come_equally_often() -> None:
-    drawn = Counter(name for name in ids(two(), 4000) if name.startswith("small"))
-    share = 0.3 / 5
-    assert len(drawn) == 5
-    assert all(abs(count / 4000 - share) < 4 * np.sqrt(share / 4000) for count in drawn.values())
+    drawn = Counter(ids(two(), 4000))
+    for name, count, share in (("large", 40, 0.7 / 40), ("small", 5, 0.3 / 5)):
+        shares = [drawn[f"{name}-{index}"] / 4000 for index in range(count)]
+        assert shares == pytest.approx([share] * count, abs=4 * np.sqrt(share / 4000))
 
 
 def test_an_epoch_is_as_long_as_the_sets_together() -> None:

@@ -108,11 +108,11 @@ class Frames:
 
         if not 0 <= index < len(self):
             raise IndexError(f"the data set has {len(self)} examples; there is no index {index}")
-        options, augment = self.options, self.options.augment if rng is not None else None
+        options = self.options
         both = options.right_truth if rng is None else options.both_truths
         sample = scaled(read(self.frames[index], options.polarimetry, both), options.scale)
-        if augment is not None and rng is not None:
-            return augmented(sample, augment, rng, options.crop)
+        if rng is not None and options.augment is not None:
+            return augmented(sample, options.augment, rng, options.crop)
         return sample if options.crop is None else cropped(sample, options.crop, rng)
 
 
