@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RECIPE ?= recipes/s2m2_pol.toml
 
-.PHONY: demo test faults lint clean resume-peers
+.PHONY: demo test faults lint clean resume-peers bench-data
 
 demo: $(VENV)/.installed
 	$(BIN)/engine run $(RECIPE)
@@ -41,6 +41,14 @@ resume-peers: $(VENV)/.installed $(PEERS:%=.venv-peers-%/.installed)
 .venv-peers-%/.installed: benchmarks/resume/requirements-%.txt benchmarks/resume/constraints.txt
 	$(PYTHON) -m venv .venv-peers-$*
 	.venv-peers-$*/bin/pip install --quiet --constraint benchmarks/resume/constraints.txt --requirement $<
+	touch $@
+
+# How fast samples are read from each way to keep them, and their size: the table in docs/data.md.
+bench-data: $(VENV)/.installed-bench
+	OMP_NUM_THREADS=1 nice $(BIN)/python benchmarks/data/measure.py --write docs/data.md
+
+$(VENV)/.installed-bench: $(VENV)/.installed
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[bench]"
 	touch $@
 
 clean:

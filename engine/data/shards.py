@@ -30,7 +30,7 @@ CHUNK_BYTES = 4 << 20
 
 SHARD_BYTES = 64 << 20
 """Samples share a file up to about this size before compression."""
-SHARD_SAMPLES = 1024
+SHARD_SAMPLES = 256
 
 MISSING = 2**64 - 1
 _CHECKSUM = 4

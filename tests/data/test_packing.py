@@ -17,7 +17,7 @@ import zarr
 from conftest import Command, WriteRecipe, only_run, weights_of
 from forked import Forks
 
-from engine.data import packing
+from engine.data import packing, shards
 from engine.data.loader import Fixed, evaluation_batches
 from engine.data.options import ZarrOptions
 from engine.data.packing import pack
@@ -206,7 +206,7 @@ def test_every_flipped_bit_of_a_shard_is_damage_by_name_or_harmless(tmp_path: Pa
     whole = shard.read_bytes()
     expected = Sizes(sizes=[(4, 6)]).sample(0, None)
     told = 0
-    for at in [*range(0, 64), *range(1024 * 16, len(whole))]:
+    for at in [*range(0, 64), *range(shards.SHARD_SAMPLES * 16, len(whole))]:
         spoil(shard, at)
         damage = damage_of(ZarrData(ZarrOptions(path=tmp_path / "x.zarr")), expected)
         if damage is not None:
