@@ -30,6 +30,12 @@ def test_the_network_is_registered_with_its_target_and_weights():
     assert options().size == "nano"
 
 
+def test_the_network_reaches_over_the_whole_width_and_below_0_only_where_that_is_allowed():
+    options, _, more = registered(plugin.engine_models)["s2m2"]
+    assert more["reach"](options(), (96, 128)) == (0, 128)
+    assert more["reach"](options(use_positivity=False), (96, 128)) == (-128, 128)
+
+
 @pytest.mark.parametrize("hook", [plugin.engine_models, plugin.engine_losses])
 def test_every_factory_builds_from_its_default_options(hook):
     for options, factory, _ in registered(hook).values():

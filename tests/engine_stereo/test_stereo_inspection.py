@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from engine_stereo.data.encodings import PRESETS, write_disparity
 from engine_stereo.data.images import write_image
+from engine_stereo.data.inspection import StereoInspection
+from engine_stereo.options import StereoInspectionOptions
 from stereo_pairs import ORDER, PLAIN, POLARISED, pair, write_pair
 
 pytest.importorskip("matplotlib", reason="the sheet is drawn with matplotlib")
@@ -224,3 +227,80 @@ def test_the_motorcycle_of_scikit_image_passes(engine, tmp_path):
     (found,) = json.loads(outcome.out)["sets"]
     assert "sign and scale of the disparity are right" in " ".join(each["what"] for each in found["findings"])
     assert found["figures"]["model reaches to"] == 370
+
+
+def as_sample(seed):
+    """The pair as a data set gives it."""
+    made = {key: value.astype(np.float32) for key, value in pair(seed).items()}
+    truth = {"disparity": made["disparity"][None], "valid": made["valid"][None] > 0}
+    return {**made, **truth, "id": f"s{seed}", "scene": f"s{seed}"}
+
+
+def told(change, count=2):
+    """The findings of samples of another plugin's data set, by level."""
+    inspection = StereoInspection(StereoInspectionOptions())
+    for index in range(count):
+        inspection.look(change(as_sample(index)), index, [])
+    return [(finding.level, finding.what) for finding in inspection.findings()]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda view: view / 255, "these look like 0 to 1"),
+        (lambda view: view / 127.5 - 1, "pictures hold numbers from -0.8"),
+        (lambda view: view * 257, "expected 0 to 255"),
+    ],
+)
+def test_pictures_of_another_range_are_told_beside_a_right_disparity(change, words):
+    findings = told(lambda s: {**s, "left": change(s["left"]), "right": change(s["right"])})
+    assert [words in what for level, what in findings if level == "error"] == [True]
+    assert any("sign and scale of the disparity are right" in what for _, what in findings)
+
+
+def test_a_mistake_in_pictures_from_0_to_1_is_told_too():
+    findings = told(lambda s: {**s, "left": s["left"] / 255, "right": s["right"] / 255, "disparity": -s["disparity"]})
+    assert sum(level == "error" for level, _ in findings) == 2
+    assert "wrong sign" in findings[0][1]
+
+
+def dolp_and_aolp(vector):
+    q, u = vector
+    return np.stack([np.hypot(q, u), np.arctan2(u, q) / 2 % np.pi])
+
+
+@pytest.mark.parametrize(
+    ("change", "level", "words"),
+    [
+        (dolp_and_aolp, "error", "exceeds 1 in"),
+        (dolp_and_aolp, "error", "and no number is negative"),
+        (lambda vector: 3 * vector, "error", "exceeds 1 in"),
+        (np.abs, "warning", "as if they were DoLP and AoLP"),
+        (np.zeros_like, "error", "100% of the pixels have no polarisation"),
+        (lambda vector: vector * (np.arange(160) > 120), "warning", "of the pixels have no polarisation"),
+    ],
+)
+def test_numbers_that_are_no_polarisation(change, level, words):
+    sides = ("polarization_left", "polarization_right")
+    findings = told(lambda s: {**s, **{side: change(s[side]) for side in sides}})
+    assert level in [level for level, what in findings if words in what]
+
+
+def test_samples_without_pictures_or_truth_are_passed_over(tmp_path):
+    inspection = StereoInspection(StereoInspectionOptions())
+    inspection.look({"image": np.zeros((1, 4, 4)), "id": "a"}, 0, [])
+    assert (inspection.findings(), inspection.figures(), inspection.draw(tmp_path / "a.png")) == ([], {}, False)
+    bare = as_sample(0)
+    inspection.look({key: bare[key] for key in ("left", "right", "id")}, 0, [])
+    assert inspection.findings() == []
+    assert inspection.draw(tmp_path / "a.png")
+    assert inspection.draw(tmp_path / "b.png")
+    assert Path(tmp_path / "a.png").read_bytes() == Path(tmp_path / "b.png").read_bytes()
+
+
+def test_not_finite_numbers_do_not_stop_the_inspection():
+    def spoil(s):
+        s["left"][0, 3, 4], s["disparity"][0, 5, 6], s["polarization_left"][0, 1, 1] = np.nan, np.inf, np.nan
+        return s
+
+    assert any("sign and scale of the disparity are right" in what for _, what in told(spoil))

@@ -25,6 +25,19 @@ def test_errors_are_drawn_in_classes_and_a_missing_estimate_is_the_worst():
     assert (missing[0, 1] == missing[0, 2]).all()
 
 
+def test_a_gauge_grows_brighter_up_to_1_and_beyond_stays():
+    brightness = pictures.gauge_picture(np.array([[0.0, 0.5, 1.0, 3.0]]), np.ones((1, 4), bool)).astype(int).sum(-1)[0]
+    assert brightness[0] < brightness[1] < brightness[2] == brightness[3]
+
+
+def test_angles_of_0_and_180_degrees_have_one_colour_and_no_polarisation_is_grey():
+    angle = np.array([[1e-4, np.pi - 1e-4, np.pi / 2, 0.0]])
+    picture = pictures.aolp_picture(np.cos(2 * angle) * [[1, 1, 1, 0]], np.sin(2 * angle) * [[1, 1, 1, 0]]).astype(int)
+    assert np.abs(picture[0, 0] - picture[0, 1]).max() < 4
+    assert np.abs(picture[0, 0] - picture[0, 2]).max() > 50
+    assert (picture[0, 3] == 128).all()
+
+
 def test_a_panel_tells_the_error_and_can_be_saved(tmp_path):
     truth = np.arange(48.0).reshape(6, 8)
     valid = truth >= 0

@@ -110,11 +110,11 @@ class Comparison:
             return "wrong" if abs(best(self.middle)) >= SMALLEST else "undetermined"
         own = self.cost.get(AS_STORED, np.inf)
         halves = abs(self.middle) >= 2 * SMALLEST  # else half of it would look as right
-        if halves and own < EXPLAINS * self.unrelated and min(self.ratio[each] for each in self._far()) > TELLS:
+        if halves and own < EXPLAINS * self.unrelated and min(self.ratio[each] for each in self.far()) > TELLS:
             return "fits"
         return "unrelated" if own > CHANCE * self.unrelated else "undetermined"
 
-    def _far(self) -> list[Hypothesis]:
+    def far(self) -> list[Hypothesis]:
         """Mistakes that move every pixel far: a disparity that is one number hides an exchange of the views."""
         far = [each for each in self.ratio if not each.exchanged and not 0.5 < each.scale < 2 and not each.offset]
         return far or list(self.ratio)

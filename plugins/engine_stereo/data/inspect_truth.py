@@ -78,9 +78,10 @@ class Truth:
             what = f"the disparity has nothing to do with the pictures in {len(lost)} of {told} samples: {_named(lost)}"
             advice = "check that left, right and disparity of one moment stand together"
             return Finding("error" if 2 * len(lost) > told else "warning", what, {"samples": len(lost)}, advice)
-        best = min((found.ratio[each] for _, found in by["fits"] for each in found.ratio if not each.exchanged))
-        what = f"sign and scale of the disparity are right: each mistake differs {best:.3g} times as much, or more"
-        return Finding("note", what, {"samples": len(by["fits"]), "nearest mistake": best})
+        nearest = min(found.ratio[each] for _, found in by["fits"] for each in found.far())
+        what = "sign and scale of the disparity are right: under the nearest mistake the pictures differ"
+        what += f" {nearest:.3g} times as much"
+        return Finding("note", what, {"samples": len(by["fits"]), "nearest mistake": nearest})
 
     def _unknown_as_zero(self) -> list[Finding]:
         zero = float(np.mean(self.zeros)) if self.zeros else 0.0
