@@ -6,6 +6,8 @@ holds the digest of every sample that the base was shown.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from zarr.codecs import Crc32cCodec
 
 from engine.errors import WorldError
 
-FORMAT = 1
+FORMAT = 2
 """Raise it with any change to what a store holds or to how it is computed: old stores are then no longer found."""
 
 INPUTS = "inputs"
@@ -37,7 +39,9 @@ class FrozenWriter:
             {"name": name, "array": quote(name, safe=""), "shape": list(shape), "dtype": dtype}
             for name, (shape, dtype) in self._like.items()
         ]
-        self._group = zarr.create_group(path, attributes={"format": FORMAT, "tensors": tensors, **about})
+        self._group = zarr.create_group(
+            path, attributes={"format": FORMAT, "tensors": tensors, "tensors_digest": _digest(tensors), **about}
+        )
         self._arrays = {
             each["name"]: self._create(each["array"], (count, *each["shape"]), _as_numpy(tensor).dtype)
             for each, tensor in zip(tensors, first.values(), strict=True)
@@ -115,6 +119,8 @@ class FrozenStore:
                 raise ValueError("it was computed for another key")
             arrays: dict[str, tuple[Any, torch.dtype]] = {INPUTS: (group[INPUTS], torch.uint8)}
             tensors: Any = group.attrs["tensors"]
+            if group.attrs["tensors_digest"] != _digest(tensors):
+                raise ValueError("its list of tensors differs from its digest")
             for each in tensors:
                 array: Any = group[each["array"]]
                 if array.shape[1:] != tuple(each["shape"]):
@@ -127,6 +133,10 @@ class FrozenStore:
 
     def _damaged(self, what: str) -> WorldError:
         return WorldError(f"{self.path} is damaged: {what}; delete that folder and resume: it is then computed again")
+
+
+def _digest(tensors: Any) -> str:
+    return hashlib.sha256(json.dumps(tensors).encode()).hexdigest()
 
 
 Kind = tuple[tuple[int, ...], str]
