@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,10 @@ class PolarizedScenes:
         """Names that tell the scenes of every split and seed apart; nothing is rendered."""
         o = self.options
         return [f"{o.split}-{index:05d} of seed {o.seed}" for index in range(o.count)]
+
+    def units(self) -> Mapping[str, str]:
+        """The units of the fields that have one."""
+        return {"disparity": "px", "focal": "px", "baseline": "m"}
 
     def sample(self, index: int, rng: np.random.Generator | None) -> Sample:
         """Scene `index` with sensor noise: fresh noise and a random crop from `rng`, or its one fixed exposure if None.
