@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from engine_stereo.sensor import display, expose
 
 from engine.contracts import Progress, Sample
 from engine_scenes import store
 from engine_scenes.options import SceneOptions
 from engine_scenes.scene import BASELINE, FOCAL_PER_WIDTH, generator
-from engine_stereo.sensor import display, expose
 
 
 class PolarizedScenes:
