@@ -40,3 +40,7 @@ class SGBMOptions(BaseModel):
     def searched(self, width: int) -> int:
         """How many disparities are looked for in pictures of `width` px, a multiple of 16."""
         return self.num_disparities or max(16, (width // 8 + 15) // 16 * 16)
+
+    def reach(self, size: tuple[int, int]) -> tuple[float, float]:
+        """The least and the greatest disparity, px, that is found in pictures of (height, width)."""
+        return self.min_disparity, self.min_disparity + self.searched(size[1]) - 1

@@ -9,4 +9,4 @@ from engine_sgbm.options import SGBMOptions
 @hookimpl
 def engine_models(register: Register) -> None:
     """Semi-global block matching: a base without parameters."""
-    register("sgbm", SGBMOptions, "engine_sgbm.matcher:SGBM", target="disparity")
+    register("sgbm", SGBMOptions, "engine_sgbm.matcher:SGBM", target="disparity", reach=SGBMOptions.reach)

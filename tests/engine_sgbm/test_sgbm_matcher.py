@@ -12,6 +12,7 @@ from engine_sgbm.options import SGBMOptions
 from pydantic import ValidationError
 from sgbm_plugin import PairOptions, Pairs
 
+from engine import plugins
 from engine.errors import WorldError
 from engine.prediction import Batch
 
@@ -52,6 +53,11 @@ def test_holes_take_the_farther_of_their_neighbours_in_the_row() -> None:
 @pytest.mark.parametrize(("width", "searched"), [(741, 96), (1242, 160), (960, 128), (64, 16), (16, 16)])
 def test_it_looks_for_an_eighth_of_the_width_by_default(width: int, searched: int) -> None:
     assert SGBMOptions().searched(width) == searched
+
+
+def test_the_engine_knows_how_far_it_reaches() -> None:
+    registered = plugins.load().get("models", "sgbm")
+    assert registered.reach(SGBMOptions(min_disparity=-16), (500, 741)) == (-16, 79)
 
 
 @pytest.mark.parametrize("wrong", [{"block_size": 4}, {"num_disparities": 40}, {"p1": 10, "p2": 10}])
