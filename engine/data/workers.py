@@ -11,7 +11,7 @@ from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from multiprocessing.util import Finalize
 from types import FrameType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from torch.utils.data import DataLoader
 
@@ -30,10 +30,6 @@ CAUSES = {
 
 DYING = 5.0
 """Seconds that a worker is given to be dead once it no longer answers; a core dump takes its time."""
-
-
-class _DiedError(Exception):
-    """A worker died while the main process waited for it."""
 
 
 def in_worker(number: int) -> None:
@@ -67,11 +63,12 @@ def fetched(loader: DataLoader[T], source: str) -> Iterator[T]:
     at_exit = Finalize(None, _kill, (workers,), exitpriority=0)
     while True:
         try:
-            with _watching(workers):
-                batch = next(batches)
+            if any(worker.exitcode for worker in workers):
+                raise EOFError("a worker has ended")
+            batch = next(batches)  # while it waits, torch looks every five seconds whether the workers live
         except StopIteration:
             break
-        except (_DiedError, RuntimeError, OSError, EOFError) as error:
+        except (RuntimeError, OSError, EOFError) as error:
             # torch tells of a dead worker by a RuntimeError, or fails to read what a dying one has sent.
             gone = wait([worker.sentinel for worker in workers], timeout=DYING)
             for worker in workers:
@@ -105,25 +102,6 @@ def _undisturbed_start() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-        signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)
-
-
-@contextmanager
-def _watching(workers: Sequence[BaseProcess]) -> Iterator[None]:
-    """Raise _DiedError as soon as a worker dies; torch itself looks every five seconds."""
-
-    def look(*_: Any) -> None:
-        if any(worker.exitcode for worker in workers):
-            raise _DiedError
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGCHLD, look)
-    try:
-        look()
-        yield
-    finally:
         signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)
 
 
