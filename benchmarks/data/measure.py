@@ -151,7 +151,7 @@ def verdict(rows: Sequence[Row]) -> str:
                 lines.append(
                     f"{row.format.name} with {workers} workers ({speed}, {row.size / shipped.size:.2f} the size)"
                 )
-    best = "Ours is smaller and, in every round, faster than every compressed format of others"
+    best = "Ours is no larger and, in every round, faster than every compressed format of others"
     return f"{best}, except: {'; '.join(lines)}." if lines else f"{best}."
 
 
