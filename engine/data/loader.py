@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, default_collate, get_worker_info
+from torch.utils.data import default_collate, get_worker_info
 
 from engine.contracts import Dataset, Sample
 from engine.data.source import Source
-from engine.data.workers import fetched, in_worker
+from engine.data.workers import loaded
 from engine.errors import DamagedDataError, EngineError, InputError, Problem
 from engine.plugins import guarded
 from engine.prediction import Batch
@@ -249,20 +249,9 @@ def evaluation_batches(dataset: Fixed, batch_size: int, *, workers: int, pin: bo
 
 
 def _batches(dataset: Augmented | Fixed, batch_sampler: Any, workers: int, pin: bool) -> Iterator[Batch]:
-    loader: DataLoader[Batch | Failed | Passed] = DataLoader(
-        dataset,
-        batch_sampler=batch_sampler,
-        num_workers=workers,
-        collate_fn=_collated,
-        worker_init_fn=in_worker,
-        pin_memory=pin,
-        # Forked workers share the data set as it is; spawned ones could not import the plugin files of a recipe.
-        multiprocessing_context="fork" if workers else None,
-        # Else every new iterator draws from the global generator, and dropout after a resume would differ.
-        generator=torch.Generator(),
-    )
     source = dataset.dataset
-    for made in fetched(loader, str(source)) if workers else loader:
+    how = {"batch_sampler": batch_sampler, "collate_fn": _collated, "pin_memory": pin}
+    for made in loaded(dataset, str(source), workers, **how):
         if isinstance(made, Failed):
             raise made.error
         if isinstance(made, Passed):

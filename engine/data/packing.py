@@ -19,14 +19,13 @@ from typing import Any
 import numpy as np
 import torch
 from numcodecs import Blosc
-from torch.utils.data import DataLoader
 
 from engine.contracts import Progress
 from engine.data.loader import Failed, caught
 from engine.data.packed_group import Group, write_metadata
 from engine.data.shards import CODEC, Layout, encode, layout
 from engine.data.source import Source
-from engine.data.workers import fetched, in_worker
+from engine.data.workers import loaded
 from engine.data.zarr_store import FORMAT
 from engine.errors import DamagedDataError, InputError, WorldError
 from engine.files import held, sync, write_whole
@@ -101,18 +100,8 @@ def _refuse(out: Path) -> None:
 
 def _fill(growing: _Growing, source: Source, progress: Progress, workers: int, codec: Mapping[str, Any]) -> None:
     count = len(source)
-    loader: DataLoader[Encoded | Failed | DamagedDataError] = DataLoader(
-        _Encoding(source, codec),
-        sampler=range(growing.next, count),
-        batch_size=None,
-        collate_fn=_as_it_is,
-        num_workers=workers,
-        worker_init_fn=in_worker,
-        # As for training: spawned workers could not import the plugin files of a recipe.
-        multiprocessing_context="fork" if workers else None,
-        generator=torch.Generator(),
-    )
-    for made in fetched(loader, str(source)) if workers else loader:
+    how = {"sampler": range(growing.next, count), "batch_size": None, "collate_fn": _as_it_is}
+    for made in loaded(_Encoding(source, codec), str(source), workers, **how):
         if isinstance(made, Failed):
             raise made.error
         if isinstance(made, DamagedDataError):

@@ -11,8 +11,9 @@ from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from multiprocessing.util import Finalize
 from types import FrameType
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import torch
 from torch.utils.data import DataLoader
 
 from engine.errors import WorldError
@@ -51,6 +52,21 @@ def _pass(number: int, frame: FrameType | None) -> None:
 
 def _pass_once(number: int, frame: FrameType | None) -> None:
     signal.signal(number, signal.SIG_DFL)
+
+
+def loaded(dataset: torch.utils.data.Dataset[Any], source: str, workers: int, **how: Any) -> Iterator[Any]:
+    """What a DataLoader of `dataset` brings, in this process or from `workers`; `how` are its further arguments."""
+    loader: DataLoader[Any] = DataLoader(
+        dataset,
+        num_workers=workers,
+        worker_init_fn=in_worker,
+        # Forked workers share the data set as it is; spawned ones could not import the plugin files of a recipe.
+        multiprocessing_context="fork" if workers else None,
+        # Else every new iterator draws from the global generator, and dropout after a resume would differ.
+        generator=torch.Generator(),
+        **how,
+    )
+    return fetched(loader, source) if workers else iter(loader)
 
 
 def fetched(loader: DataLoader[T], source: str) -> Iterator[T]:
