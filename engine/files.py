@@ -19,11 +19,12 @@ from engine.plain import finite
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a file beside `path`, put it on the disk, then in the place of `path`.
 
-    A reader, or a machine that loses power, sees the old file or the new one. Raises WorldError when the disk is full
-    or the folder takes no file.
+    A reader, or a machine that loses power, sees the old file or the new one. The folder is made if it is not there.
+    Raises WorldError when the disk is full or the folder takes no file.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             write(partial)
             sync(partial)

@@ -47,10 +47,6 @@ class FeasibilityGate:
         figures = report.to_dict()
         figures["picture"] = PICTURE_FILE
         try:
-            context.directory.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise WorldError(f"{context.directory} cannot be made: {error.strerror or error}") from error
-        try:
             write_whole(
                 context.directory / PICTURE_FILE,
                 lambda partial: save_histogram(held_out.images, bound, partial, self.options.unit),

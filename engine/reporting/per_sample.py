@@ -7,7 +7,6 @@ import math
 from pathlib import Path
 
 from engine.contracts import Evaluation
-from engine.errors import WorldError
 from engine.files import write_whole
 
 
@@ -26,8 +25,4 @@ def write_per_sample(path: Path, evaluation: Evaluation) -> None:
                 figures = [values[number] for values in columns.values()]
                 writer.writerow([*names, *("" if math.isnan(figure) else f"{figure:.6g}" for figure in figures)])
 
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WorldError(f"{path} could not be written: {error.strerror or error}") from error
     write_whole(path, write)
