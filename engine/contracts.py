@@ -25,7 +25,7 @@ class Dataset(Protocol):
 
     Optionally also `prepare(progress)`: called once in the main process before anything is read. And `scenes()`: names
     of its scenes that no other scene has, told without reading or preparing anything, or None where they are not known;
-    a run whose training and validation share one is refused. And `units()`: field -> unit, such as {"disparity": "px"},
+    a run whose training and validation share one is refused. And `units()`: field -> unit, such as {"target": "m"},
     which a packed store keeps.
     """
 

@@ -59,11 +59,11 @@ def evaluate(
     Without --weights, what a run's last finished stage handed on, or the weights that a recipe's [model] names. Where
     the data bring no auxiliary signal, the base is measured alone, and a line says so.
 
-        engine eval recipes/s2m2_pol.toml --weights runs/s2m2_pol/RUN
+        engine eval recipe.toml --weights runs/RECIPE/RUN
 
-        engine eval recipes/motorcycle.toml --weights runs/s2m2_pol/RUN/stage-C --per-image motorcycle.csv
+        engine eval recipe.toml --weights runs/RECIPE/RUN/stage-C --per-image figures.csv
 
-        engine eval recipes/motorcycle.toml --data kitti2015:root=/data/kitti --export error_maps --export kitti
+        engine eval recipe.toml --data DATASET:root=/data/other --export FORMAT
     """
     from engine.reporting.per_sample import write_per_sample
     from engine.runs.directory import is_run

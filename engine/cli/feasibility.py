@@ -43,9 +43,9 @@ def check_feasibility(
     the stage has none. Exit code 4 when it fails. Too few images for a verdict (UNDETERMINED) are no failure here,
     though a run stops at such a gate unless the recipe accepts it.
 
-        engine check-feasibility recipes/s2m2_pol.toml --stage A
+        engine check-feasibility recipe.toml --stage A
 
-        engine check-feasibility recipes/s2m2_pol.toml --stage B --weights runs/s2m2_pol/RUN/stage-A
+        engine check-feasibility recipe.toml --stage B --weights runs/RECIPE/RUN/stage-A
     """
     from engine.gates.feasibility_text import render
     from engine.gates.gate import PICTURE_FILE, FeasibilityGate

@@ -47,14 +47,14 @@ def inspect(
 ) -> None:
     """Measure samples of a data set, as evaluation reads them, and say what is wrong with them and what to do.
 
-    Exit code 2 where training on them would give garbage: a disparity of the wrong sign or scale, exchanged views,
-    nothing valid, pictures from 0 to 1, angles paired wrongly. Warnings alone give 0.
+    Plugins bring inspections of what they know (`engine plugins` lists them). Exit code 2 where training on the data
+    would give garbage; warnings alone give 0.
 
-        engine data inspect recipes/s2m2_pol.toml
+        engine data inspect recipe.toml
 
         engine data inspect own.csv --samples 20
 
-        engine data inspect downloads/kitti --as kitti2015
+        engine data inspect downloads/folder --as DATASET
     """
     from engine.data.inspection import inspect as inspected
     from engine.data.inspection import shared

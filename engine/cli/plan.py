@@ -28,7 +28,7 @@ def plan(
 
     Modules are built on torch's meta device: no data is read, no weights are loaded.
 
-        engine plan recipes/s2m2_pol.toml
+        engine plan recipe.toml
     """
     import torch
 

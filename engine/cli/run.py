@@ -35,13 +35,13 @@ def run(
 
     Everything goes to runs/RECIPE/TIME-ID: the resolved recipe, provenance, events.jsonl, a folder a stage.
 
-        engine run recipes/s2m2_pol.toml
+        engine run recipe.toml
 
-        engine run recipes/s2m2_pol.toml --set stage.B.steps=50 --set seed=1
+        engine run recipe.toml --set stage.B.steps=50 --set seed=1
 
-        engine run recipes/s2m2_pol.toml --resume
+        engine run recipe.toml --resume
 
-        engine run recipes/s2m2_pol.toml --profile-plugins
+        engine run recipe.toml --profile-plugins
     """
     from engine.errors import InputError, InterruptedRunError
     from engine.reporting.event_log import EventLog

@@ -27,7 +27,7 @@ def verify_resume(
     each time in a new process. Compares losses, gradient norms and learning rates of every step, every evaluation and
     every tensor. Exit code 1: something differs, and both runs are kept.
 
-        engine verify-resume recipes/s2m2_pol.toml
+        engine verify-resume recipe.toml
     """
     from engine.runs import verify
 
