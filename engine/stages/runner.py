@@ -86,7 +86,7 @@ class StageRun:
                     Measured(self.session, system, self.stage.name, self.folder, self.stage.injection), "before"
                 )
             self._write(ENTRY, {})
-        frozen = self._train(system, resume)
+        frozen = self._train(system, store, resume)
         measured = Measured(self.session, system, self.stage.name, self.folder, self.stage.injection)
         self._measure(measured, "after")
         for gate in self._gates("exit"):
@@ -165,7 +165,9 @@ class StageRun:
             self.rows += record["rows"]
         return self.session.system(self.source)
 
-    def _train(self, system: System, resume: Checkpoint | None) -> tuple[Selection, freeze.Fingerprint]:
+    def _train(
+        self, system: System, store: CheckpointStore, resume: Checkpoint | None
+    ) -> tuple[Selection, freeze.Fingerprint]:
         """Freeze, prove, train; what was selected and the fingerprint of the frozen part before the first step."""
         session, stage = self.session, self.stage
         selection = self.selection(system)
@@ -177,7 +179,6 @@ class StageRun:
         seed_everything(stage_seed(session.recipe.seed, stage.name))
         if not resume:
             self._prove(system, selection, losses, before)
-        store = CheckpointStore(self.folder / CHECKPOINTS, stage.train.keep)
         task = Task(
             stage=stage,
             seed=session.recipe.seed,
