@@ -3,15 +3,14 @@ from __future__ import annotations
 import errno
 import json
 import os
-import resource
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from conftest import room_for
 from torch import Tensor
 
 from engine.checkpoints import store as module
@@ -202,17 +201,6 @@ def test_a_full_disk_is_told_in_words_and_the_checkpoint_before_stays(
     assert found.step == 1
 
 
-@contextmanager
-def largest_file(size: int) -> Iterator[None]:
-    """The operating system refuses to let any file grow past `size` bytes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def close_after_an_error(store: CheckpointStore) -> None:
     """As a stage does that the same full disk has ended already."""
     try:
@@ -226,7 +214,7 @@ def test_a_write_that_the_system_refuses_is_told_in_words(tmp_path: Path, large:
     # The writers of safetensors and torch raise errors of their own kinds here, not OSError.
     store = saved(tmp_path, 1)
     many = torch.zeros(100_000)
-    with largest_file(50_000):
+    with room_for(50_000):
         store.save(
             2, {"w": many} if large == "weights" else tensors(2), None, {"s": many} if large == "state" else {}, False
         )

@@ -131,11 +131,6 @@ def growth(folder: Path, steps: int, leak: int = 0) -> float:
     resident = np.load(only_run(folder) / "stage-A" / "resident.npy")
     assert len(resident) == steps // 10
     late = resident[len(resident) // 2 :]
-    print(
-        len(resident),
-        resident[:: len(resident) // 10, 1] / 1e6,
-        float(np.polyfit(late[:, 0], late[:, 1], 1)[0]) * STEPS / 1e6,
-    )
     return float(np.polyfit(late[:, 0], late[:, 1], 1)[0]) * STEPS / 1e6
 
 

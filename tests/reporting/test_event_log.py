@@ -6,14 +6,12 @@ import errno
 import io
 import json
 import os
-import resource
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from conftest import room_for
 
 from engine import events
 from engine.errors import WorldError
@@ -92,17 +90,6 @@ def test_a_full_disk_is_the_worlds_fault(tmp_path: Path) -> None:
     (tmp_path / "events.jsonl").symlink_to("/dev/full")
     with pytest.raises(WorldError, match=rf"events\.jsonl could not be written: {os.strerror(errno.ENOSPC)}"):
         started(tmp_path)
-
-
-@contextmanager
-def room_for(size: int) -> Iterator[None]:
-    """Let no file grow beyond `size` bytes; the system cuts the write that would, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_line_that_fits_only_in_part_is_taken_back_and_written_when_there_is_room(tmp_path: Path) -> None:
