@@ -9,10 +9,10 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import multiprocessing
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -79,18 +79,15 @@ def script(main: Callable[[Cell], int | None], flavours: Sequence[str], packages
 
 def _forked(run: Callable[[argparse.Namespace], int], asked: argparse.Namespace) -> int:
     """The exit status of a run in a process of its own, minus the signal where one ended it."""
-    child = os.fork()
-    if child == 0:
-        status = 1
+
+    def said() -> None:
         signal.alarm(LIMIT)
-        said = os.open(asked.folder / SAID.format(asked.attempt), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(said, 1)
-        os.dup2(said, 2)
-        try:
-            status = run(asked)
-        except Exception:  # noqa: BLE001  # whatever a trainer raises is told in its cell of the table
-            traceback.print_exc()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        into = os.open(asked.folder / SAID.format(asked.attempt), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(into, 1)
+        os.dup2(into, 2)
+        sys.exit(run(asked))
+
+    child = multiprocessing.get_context("fork").Process(target=said)  # which prints what a trainer raises
+    child.start()
+    child.join()
+    return child.exitcode or 0

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -32,7 +32,7 @@ class Progress:
 
     before = 0  # steps of the finished stages
     step = 0
-    samples: list[int] = []  # noqa: RUF012  # replaced, never changed
+    samples: ClassVar[list[int]] = []
 
 
 class NoOptions(BaseModel):
