@@ -4,20 +4,39 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from engine.plugins import Registered
+
+ENGINE = Path(__file__).parent
+QUIET = ("cli", "reporting", "runs")
+"""Packages of the engine that ask, tell and keep: what is trained and measured does not depend on them."""
 
 
 def code_of(registered: Registered) -> list[str]:
     """Which plugin, of which version, and the digest of its Python files: a version does not change with every edit.
 
-    The files are those of the top package of the plugin's options; what it imports from elsewhere is not seen.
+    The files are those of the top package of the plugin's options, and the file that a recipe names; what they import
+    from elsewhere is not seen.
     """
     module = sys.modules[registered.options.__module__.partition(".")[0]]
     folders = [Path(folder) for folder in getattr(module, "__path__", ())]
     files = sorted(file for folder in folders for file in folder.rglob("*.py")) or [Path(str(module.__file__))]
+    named = Path(registered.plugin)  # where a recipe names the plugin's file; its options may be another file's
+    files += [named] if named.suffix == ".py" and named not in files else []
+    return [registered.plugin, registered.distribution, digest_of(files)]
+
+
+def engine_code() -> str:
+    """The digest of the engine's own Python files, as far as training and measuring depend on them."""
+    files = sorted(ENGINE.rglob("*.py"))
+    return digest_of(file for file in files if file.relative_to(ENGINE).parts[0] not in QUIET)
+
+
+def digest_of(files: Iterable[Path]) -> str:
+    """One sha256 of the content of files, in their order."""
     sha = hashlib.sha256()
     for file in files:
         sha.update(hashlib.sha256(file.read_bytes()).digest())
-    return [registered.plugin, registered.distribution, sha.hexdigest()]
+    return sha.hexdigest()

@@ -108,13 +108,17 @@ class StageFinished:
 
 @dataclass(frozen=True)
 class RunFinished:
-    """`status` is "done", "refused" (a gate), "diverged", "interrupted" or "failed"; `summary` holds the final rows."""
+    """`status` is "done", "refused" (a gate), "diverged", "interrupted" or "failed".
+
+    summary: the final rows. gates: every verdict, with `stage`, `at`, `check`, `status`, `action` and `reason`.
+    """
 
     status: str
     seconds: float
     directory: Path
     summary: Sequence[Mapping[str, Any]]
     message: str
+    gates: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True)

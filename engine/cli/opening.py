@@ -35,6 +35,7 @@ WeightsOption = Annotated[
     ),
 ]
 POINTERS = ("best", "latest")  # files in a folder of checkpoints that hold the name of one of them
+RunsOption = Annotated[Path, typer.Option("--runs", help="Where run directories are.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
 

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
-from engine.cli.opening import JsonOption, RecipeArgument, SetOption, console, open_session, print_json, read_recipe
+from engine.cli.opening import (
+    JsonOption,
+    RecipeArgument,
+    RunsOption,
+    SetOption,
+    console,
+    open_session,
+    print_json,
+    read_recipe,
+)
 
 if TYPE_CHECKING:
     from rich.tree import Tree
 
     from engine.globs import Selection
     from engine.recipe.schema import Stage
+    from engine.stages.reuse import Decision
+    from engine.stages.session import Session
     from engine.system import System
 
 DEPTH = 2
@@ -22,11 +34,13 @@ DEPTH = 2
 def plan(
     recipe: RecipeArgument,
     overrides: SetOption = [],  # noqa: B006  # typer copies the default, and None would need a second type
+    runs: RunsOption = Path("runs"),
     json: JsonOption = False,
 ) -> None:
     """Show what would happen: stages, weights, gates, and the tree of modules with what trains and what is frozen.
 
-    Modules are built on torch's meta device: no data is read, no weights are loaded.
+    Modules are built on torch's meta device: no data is read, no weights are loaded. A stage that a run under --runs
+    has finished is reused where nothing it depends on has changed; where it runs, the change is named.
 
         engine plan recipe.toml
     """
@@ -48,18 +62,35 @@ def plan(
         else f"{asked.model.weights}{'' if weights.is_file() else ' (file not there yet)'}"
     )
     selections = [select_stage(session, stage, index, system) for index, stage in enumerate(asked.stages)]
+    decisions = _decisions(session, runs)
     if json:
-        stages = [_as_data(stage, selection, system) for stage, selection in zip(asked.stages, selections, strict=True)]
+        stages = [
+            _as_data(stage, selection, system) | {"reused_from": decision.run, "reason": decision.reason}
+            for stage, selection, decision in zip(asked.stages, selections, decisions, strict=True)
+        ]
         print_json({"name": asked.name, "weights": start, "stages": stages})
         return
     out.print(
         f"[bold]{asked.name}[/bold], starting from {escape(start)}, {_count(system.parameters()):,} parameters",
         soft_wrap=True,
     )
-    for stage, selection in zip(asked.stages, selections, strict=True):
-        for line in _about(stage, selection, system):
+    for stage, selection, decision in zip(asked.stages, selections, decisions, strict=True):
+        for line in [*_about(stage, selection, system), f"  {escape(str(decision))}"]:
             out.print(line, soft_wrap=True, markup=True)
         out.print(_tree(system, selection))
+
+
+def _decisions(session: Session, runs: Path) -> list[Decision]:
+    """For every stage whether a run would take it from an earlier one, as far as can be told without data."""
+    from engine import events
+    from engine.stages.key import stage_keys
+    from engine.stages.reuse import decide, made_before
+
+    def warn(text: str) -> None:
+        session.emit(events.Note("warning", text, {}))
+
+    keys = stage_keys(session)
+    return decide(session.recipe.stages, keys, made_before(runs, list(keys), warn), warn)
 
 
 def _about(stage: Stage, selection: Selection, system: System) -> list[str]:

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from engine.cli.opening import JsonOption, RecipeArgument, SetOption, console, open_session, print_json, read_recipe
+from engine.cli.opening import (
+    JsonOption,
+    RecipeArgument,
+    RunsOption,
+    SetOption,
+    console,
+    open_session,
+    print_json,
+    read_recipe,
+)
 from engine.hookspecs import hookimpl
 
 if TYPE_CHECKING:
@@ -25,7 +34,10 @@ def run(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the newest unfinished run of this recipe.")
     ] = False,
-    runs: Annotated[Path, typer.Option("--runs", help="Where run directories are made.")] = Path("runs"),
+    runs: RunsOption = Path("runs"),
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Train every stage, also those that an earlier run has finished.")
+    ] = False,
     profile_plugins: Annotated[
         bool, typer.Option("--profile-plugins", help="Account the time and memory of every plugin; on a GPU it slows.")
     ] = False,
@@ -33,13 +45,16 @@ def run(
 ) -> None:
     """Train a recipe's stages in order: gates, freeze and its proof, steps, evaluation.
 
-    Everything goes to runs/RECIPE/TIME-ID: the resolved recipe, provenance, events.jsonl, a folder a stage.
+    Everything goes to runs/RECIPE/TIME-ID: the resolved recipe, provenance, events.jsonl, a folder a stage. Stages that
+    a run under --runs has finished, and nothing that they depend on has changed since, are taken from there.
 
         engine run recipe.toml
 
         engine run recipe.toml --set stage.B.steps=50 --set seed=1
 
         engine run recipe.toml --resume
+
+        engine run recipe.toml --fresh
 
         engine run recipe.toml --profile-plugins
     """
@@ -72,7 +87,7 @@ def run(
         folder = session.agree(directory.create(runs, asked.name) if session.leads else None)
     with directory.alone(folder) if session.leads else nullcontext():
         try:
-            execute(session, folder, resume)
+            execute(session, folder, resume, None if fresh else runs)
         except InterruptedRunError as stopped:
             raise InterruptedRunError(f"{stopped}; go on with: engine run {folder} --resume") from stopped
 

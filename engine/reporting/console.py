@@ -24,7 +24,6 @@ class ConsoleReport:
     def __init__(self, console: Console, key: Sequence[str]) -> None:
         self.console = console
         self.key = key
-        self.gates: list[dict[str, Any]] = []
         self._progress: Progress | None = None
         self._task: Any = None
         self._told = 0
@@ -112,16 +111,6 @@ class ConsoleReport:
         )
         if verdict.advice and verdict.status != "pass":
             self.say(f"    {escape(verdict.advice)}")
-        self.gates.append(
-            {
-                "stage": event.stage,
-                "at": event.at,
-                "check": event.check,
-                "status": verdict.status,
-                "action": event.action,
-                "reason": verdict.reason,
-            }
-        )
 
     @hookimpl
     def engine_stage_finished(self, event: events.StageFinished) -> None:
@@ -142,7 +131,7 @@ class ConsoleReport:
         self._close()
         if event.summary:
             self.console.print(summary_table(event.summary, self.key))
-        if self.gates:
-            self.console.print(gate_table(self.gates))
+        if event.gates:
+            self.console.print(gate_table(event.gates))
         colour = "green" if event.status == "done" else "red"
         self.say(f"[{colour}]{event.status}[/{colour}] after {event.seconds:.0f} s  {escape(str(event.directory))}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,25 +19,29 @@ from engine.errors import (
     WorldError,
     nearest,
 )
-from engine.files import file_digest
+from engine.files import file_digest, read_json
 from engine.plugins import SINGULAR
 from engine.recipe.schema import Stage
 from engine.runs import directory
 from engine.runs.provenance import provenance
 from engine.stages.caching import check_cache, check_samples
+from engine.stages.key import Document, data_identity, stage_keys
+from engine.stages.reuse import decide, made_before
 from engine.stages.runner import WEIGHTS, StageRun, finished, select_stage
 from engine.stages.session import Session
+from engine.stages.taking import take_over
 from engine.training.interrupt import ECHO, stop_on_signal
 from engine.training.optimizer import check_groups
 
 STATUSES = {GateRefusedError: "refused", DivergedError: "diverged", InterruptedRunError: "interrupted"}
 
 
-def execute(session: Session, folder: Path, resumed: bool) -> list[dict[str, Any]]:
+def execute(session: Session, folder: Path, resumed: bool, runs: Path | None = None) -> list[dict[str, Any]]:
     """Run every stage of the session's recipe in `folder`; the rows of the final table.
 
-    A resumed run takes finished stages from the folder and goes on inside the stage that was interrupted. Whatever
-    happens, `engine_run_finished` is called and the folder's status says how it ended. Raises what the stages raise.
+    A resumed run takes finished stages from the folder and goes on inside the stage that was interrupted. A new one
+    takes them from the runs under `runs`, where that is not None. Whatever happens, `engine_run_finished` is called and
+    the folder's status says how it ended. Raises what the stages raise.
     """
     recipe, began = session.recipe, time.perf_counter()
     if not resumed:
@@ -55,14 +60,18 @@ def execute(session: Session, folder: Path, resumed: bool) -> list[dict[str, Any
     noted = {"recipe_digest": file_digest(folder / directory.RECIPE)} if session.leads else {}
     session.write(folder / name, provenance(recipe.seed, plugins) | noted)
     rows: list[dict[str, Any]] = []
+    gates: list[dict[str, Any]] = []
     status, message = "failed", "stopped by an error"
     # To the last line that is written: a signal that comes after the last step finds nothing to stop.
     with stop_on_signal(ECHO if session.accelerator.num_processes > 1 else 0.0) as session.stop:
         try:
             stages = [(stage.name, stage.title, stage.steps) for stage in recipe.stages]
             session.emit(events.RunStarted(recipe.name, folder, stages, resumed, str(session.device)))
+            keys = stage_keys(session) if session.leads else {}
+            if runs is not None and not resumed:
+                _take_finished(session, folder, runs, keys)
             for index, stage in enumerate(recipe.stages):
-                _stage(session, folder, index, stage, rows)
+                _stage(session, folder, index, stage, rows, gates, keys.get(stage.name))
             status, message = "done", ""
         except EngineError as error:
             status, message = STATUSES.get(type(error), "failed"), str(error)
@@ -77,7 +86,8 @@ def execute(session: Session, folder: Path, resumed: bool) -> list[dict[str, Any
                 if status == "done":
                     status, message = "failed", str(error)
             try:
-                session.emit(events.RunFinished(status, time.perf_counter() - began, folder, rows, message))
+                seconds = time.perf_counter() - began
+                session.emit(events.RunFinished(status, seconds, folder, rows, message, gates))
             except EngineError as error:
                 failures.append(error)
     if failures:
@@ -132,17 +142,64 @@ def check_files(session: Session) -> None:
         raise WorldError("\n".join(str(problem) for problem in missing))
 
 
-def _stage(session: Session, folder: Path, index: int, stage: Stage, rows: list[dict[str, Any]]) -> None:
-    """Run one stage, or take it from the folder when it is finished there; `rows` grows by what was measured."""
+def _take_finished(session: Session, folder: Path, runs: Path, keys: Mapping[str, Document]) -> None:
+    """Take over what runs under `runs` have finished, and tell of every stage why it is taken or runs.
+
+    The first process decides. It decides for all stages before any of them trains, so that a run which is interrupted
+    afterwards has in its own folder what it is resumed from.
+    """
+    warn = partial(_warn, session)
+    made = made_before(runs, list(keys), warn)
+    # Data are prepared by all processes together, and read only where a stage could be taken.
+    data = data_identity(session) if session.agree(any(each.of == keys[each.stage] for each in made)) else {}
+    parents = {stage.name: stage.init for stage in session.recipe.stages}
+    for decision in decide(session.recipe.stages, keys, made, warn, data) if made else ():
+        verb = "runs"
+        if decision.run is not None:
+            origin = _provenance(decision.run, warn)
+            take_over(decision.run, decision.stage, parents[decision.stage], folder, origin)
+            verb = f"is taken from {decision.run}"
+        session.emit(events.Note("info", f"stage {decision.stage} {verb}: {decision.reason}", vars(decision)))
+    session.accelerator.wait_for_everyone()
+
+
+def _provenance(run: Path, warn: Callable[[str], None]) -> dict[str, Any]:
+    """Where a run comes from, for the stages that are taken from it; empty where that is damaged."""
+    try:
+        return read_json(run / directory.PROVENANCE)
+    except WorldError as damage:
+        warn(f"{damage}; a stage that is taken from there does not tell where it comes from")
+        return {}
+
+
+def _warn(session: Session, text: str) -> None:
+    session.emit(events.Note("warning", text, {}))
+
+
+def _stage(
+    session: Session,
+    folder: Path,
+    index: int,
+    stage: Stage,
+    rows: list[dict[str, Any]],
+    gates: list[dict[str, Any]],
+    key: Document | None,
+) -> None:
+    """Run one stage, or take it from the folder when it is finished there; `rows` and `gates` grow by what it tells."""
     place = folder / f"stage-{stage.name}"
     record = finished(place, lambda text: session.emit(events.Note("warning", text, {"stage": stage.name})))
     if record is not None:
-        session.emit(
-            events.Note("info", f"stage {stage.name} is finished and taken from the run", {"folder": place.name})
-        )
+        if "reused" not in record:
+            text = f"stage {stage.name} is finished and taken from the run"
+            session.emit(events.Note("info", text, {"folder": place.name}))
         rows += record["rows"]
+        gates += [{"stage": stage.name, **gate} for gate in record["gates"]]
         return
     parents = {each.name: each for each in session.recipe.stages}
     parent = parents.get(stage.init) if stage.init else None
     source = folder / f"stage-{parent.name}" / WEIGHTS if parent else (Path(stage.init) if stage.init else None)
-    StageRun(session, stage, index, place, source, rows).run(parent, measure_first=parent is None)
+    running = StageRun(session, stage, index, place, source, rows, key=key)
+    try:
+        running.run(parent, measure_first=parent is None)
+    finally:
+        gates += [{"stage": stage.name, **gate} for gate in running.gates]

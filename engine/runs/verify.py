@@ -148,7 +148,7 @@ def process(arguments: Sequence[str], variables: Mapping[str, str]) -> tuple[int
 def _untouched(recipe: Path, runs: Path, tell: Callable[[str], None]) -> Path:
     """A run that nobody stops; it fails as it would have failed without us."""
     began = time.perf_counter()
-    code, errors = process(["run", str(recipe), "--runs", str(runs)], {})
+    code, errors = process(["run", str(recipe), "--runs", str(runs), "--fresh"], {})
     if code != 0:
         kinds = {kind.exit_code: kind for kind in (WorldError, InputError, DivergedError)}
         raise kinds.get(code, WorldError)(f"the untouched run ended with exit code {code}:\n{errors.strip()}")
@@ -159,7 +159,7 @@ def _untouched(recipe: Path, runs: Path, tell: Callable[[str], None]) -> Path:
 def _interrupted(recipe: Path, runs: Path, places: Sequence[Interruption], tell: Callable[[str], None]) -> Path:
     """A run that is interrupted at every place and resumed in a new process each time."""
     began = time.perf_counter()
-    arguments = ["run", str(recipe), "--runs", str(runs)]
+    arguments = ["run", str(recipe), "--runs", str(runs), "--fresh"]
     for place in [*places, None]:
         variables = {interruption.INTERRUPT: f"{place.stage} {place.step} {place.signal.name}"} if place else {}
         code, errors = process(arguments, variables)

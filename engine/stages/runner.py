@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import NoneType
@@ -24,6 +24,7 @@ from engine.recipe.schema import GateTable, Stage
 from engine.stages import freeze
 from engine.stages.caching import training_samples
 from engine.stages.gating import Measured, action, ask, decided
+from engine.stages.key import KEY, data_identity, key_of
 from engine.stages.proof import prove_gradients, prove_identity
 from engine.stages.session import Session, stage_seed
 from engine.system import System
@@ -44,6 +45,7 @@ class StageRun:
 
     source: the weights file it starts from, None for the pretrained base. rows: the final table, which grows as the
     stage is measured, so that a stage that ends badly is in it too. extends: the stage trains on from its own weights.
+    key: what it follows from, None for an extension, which is taken only with the stage that asked for it.
     """
 
     session: Session
@@ -53,6 +55,7 @@ class StageRun:
     source: Path | None
     rows: list[dict[str, Any]]
     extends: bool = False
+    key: Mapping[str, Any] | None = None
     gates: list[dict[str, Any]] = field(default_factory=list)
     first_row: int = field(init=False)
     samples: Dataset = field(init=False)
@@ -76,6 +79,7 @@ class StageRun:
             store.recover()
         self.session.accelerator.wait_for_everyone()
         resume = store.latest(self._warn, self._changed)
+        self._note_key(resumed=resume is not None)
         if resume:
             self._recall_entry()
         system = self.session.system(self.source)
@@ -92,6 +96,16 @@ class StageRun:
         for gate in self._gates("exit"):
             self._judge(gate, measured, extensions_left=0)
         return self._hand_on(system, frozen, time.perf_counter() - began)
+
+    def _note_key(self, resumed: bool) -> None:
+        """Note what the stage follows from; one that goes on otherwise than it began follows from neither."""
+        path = self.folder / KEY
+        if not self.session.leads or self.key is None:
+            return
+        if not resumed:
+            self.session.write(path, {"key": key_of(self.key), "of": self.key})
+        elif path.exists() and read_json(path).get("of") != self.key:
+            path.unlink()
 
     def _changed(self, checkpoint: Checkpoint) -> str:
         """What is wrong with a checkpoint whose frozen tensors are not those that the stage began with."""
@@ -328,10 +342,8 @@ class StageRun:
         if self.session.leads:
             about = {"stage": self.stage.name, "recipe": self.session.recipe.name}
             write_whole(path, lambda partial: write_weights(partial, system.state_dict(), about))
-            written = file_digest(path)
-            self._write(
-                RECORD, {"status": "done", "frozen_digest": digest, "weights_digest": written, "seconds": seconds}
-            )
+            figures = {"frozen_digest": digest, "weights_digest": file_digest(path), "seconds": seconds}
+            self._write(RECORD, {"status": "done", **figures, "data": data_identity(self.session)})
         self.session.accelerator.wait_for_everyone()
         self.session.damaged.count()
         self.session.emit(events.StageFinished(self.stage.name, seconds, path, digest))
@@ -360,12 +372,20 @@ def read_record(path: Path, **keys: type | tuple[type, ...]) -> dict[str, Any]:
     for row in record["rows"]:
         if not (isinstance(row, dict) and {"stage", "moment", "warp", "mean", "base"} <= row.keys()):
             raise WorldError(f"{path} is damaged: its 'rows' are of another kind")
+    for gate in record["gates"]:
+        if not (isinstance(gate, dict) and {"check", "at", "status", "action", "reason"} <= gate.keys()):
+            raise WorldError(f"{path} is damaged: its 'gates' are of another kind")
     return record
 
 
-def finished(folder: Path, warn: Callable[[str], None]) -> dict[str, Any] | None:
-    """The record of a stage whose weights can be taken from `folder`; None when it has to run, or to end, again."""
-    again = "the stage is finished again from its newest checkpoint"
+FINISHED_AGAIN = "the stage is finished again from its newest checkpoint"
+
+
+def finished(folder: Path, warn: Callable[[str], None], instead: str = FINISHED_AGAIN) -> dict[str, Any] | None:
+    """The record of a stage whose weights can be taken from `folder`; None when it has to run, or to end, again.
+
+    `warn` hears what is damaged, and what follows `instead`.
+    """
     if not (folder / RECORD).exists():
         return None
     try:
@@ -373,11 +393,11 @@ def finished(folder: Path, warn: Callable[[str], None]) -> dict[str, Any] | None
             return None
         record = read_record(folder / RECORD, weights_digest=str)
     except WorldError as damage:
-        warn(f"{damage}; {again}")
+        warn(f"{damage}; {instead}")
         return None
     weights = folder / WEIGHTS
     if not weights.is_file() or file_digest(weights) != record["weights_digest"]:
-        warn(f"{weights} is {'damaged: it differs from its digest' if weights.is_file() else 'missing'}; {again}")
+        warn(f"{weights} is {'damaged: it differs from its digest' if weights.is_file() else 'missing'}; {instead}")
         return None
     return record
 

@@ -1,0 +1,188 @@
+"""What a finished stage follows from, as a plain document: its digest is the key, its fields tell what changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from engine import __version__
+from engine.code_digest import code_of, engine_code
+from engine.data.frozen import digest
+from engine.data.loader import as_source
+from engine.errors import DamagedDataError
+from engine.files import file_digest
+from engine.plugins import BUILTINS, Kind
+from engine.recipe.schema import Stage, inner_plugins
+from engine.stages.session import Session
+
+KEY = "key.json"
+
+FORMAT = 1
+"""Raise it with any change to this document or to what the folder of a finished stage holds: older ones stay behind."""
+
+WITHOUT_EFFECT = {
+    "title",  # words
+    "init",  # the parent's key or the file's digest stands for it: paths and names alone change nothing
+    "workers",  # samples are a function of seed, stage, epoch and index, whoever makes them
+    "cache",  # frozen outputs are the same, read or computed, up to the rounding of their batch, which the run tells
+    "log_every",  # when is told what was made all the same
+    "checkpoint_every",  # saving draws nothing and changes nothing; checkpoints are not taken over
+    "keep",  # how many of them stay
+}
+"""Keys of a stage that change neither its weights, its figures nor its verdicts; a key that is new counts."""
+
+UNMEASURED = {
+    "key",  # columns of a table that is printed anew
+    "best",  # marks a checkpoint, and checkpoints are not taken over
+}
+"""Keys of [evaluate] that change no figure."""
+
+SHOWN = 3
+"""Changes that are named; further ones are counted."""
+WIDTH = 40
+"""Characters of a value that is shown."""
+
+Document = dict[str, Any]
+
+
+def stage_keys(session: Session) -> dict[str, Document]:
+    """The document of every stage by name, told without data; WorldError for a file that cannot be read."""
+    recipe, resolved = session.recipe, session.recipe.resolved()
+    shared = {
+        "format": FORMAT,
+        "torch": torch.__version__,
+        "device": session.device.type,
+        "processes": session.accelerator.num_processes,
+        "seed": recipe.seed,
+        "model": _without({"weights"}, resolved["model"]),
+        "injection": resolved["injection"] or {},
+        "data": resolved["data"],
+        "evaluate": _without(UNMEASURED, resolved["evaluate"]),
+    }
+    own = {"the engine": [__version__, engine_code()]}
+    weights, documents = _file(session.pretrained()), dict[str, Document]()
+    for stage, table in zip(recipe.stages, resolved["stage"], strict=True):
+        parent = documents.get(stage.init or "")
+        files = {
+            "weights": weights,
+            "init": _file(Path(stage.init)) if stage.init and stage.init_is_file else None,
+            "parent": key_of(parent) if parent else None,
+        }
+        document = {
+            **shared,
+            "stage": _without(WITHOUT_EFFECT, table),
+            "digests": files,
+            "code": own | _code(session, stage),
+        }
+        # As it will be read back from a file, and without numbers that JSON has no word for.
+        documents[stage.name] = json.loads(json.dumps(document), parse_constant=str)
+    return documents
+
+
+def key_of(document: Mapping[str, Any]) -> str:
+    """The sha256 of a document."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+
+
+def _without(keys: set[str], table: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in table.items() if key not in keys}
+
+
+def _file(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    return file_digest(path) if path.is_file() else "no file"
+
+
+def _code(session: Session, stage: Stage) -> dict[str, list[str]]:
+    """Version and code digests of every plugin that has a part in the stage, by the plugin's name.
+
+    Plugins that only listen have none. The gates and data sets that the engine brings are the engine's own code.
+    """
+    recipe = session.recipe
+    splits = [recipe.data[split] for split in ("train", "val", *recipe.data.kept())]
+    named: list[tuple[str, str]] = [("models", recipe.model.plugin)]
+    named += [("injections", recipe.injection.plugin)] if recipe.injection else []
+    named += [("datasets", name) for split in splits for name in (split.plugin, *inner_plugins(split.options))]
+    named += [("losses", loss.name) for loss in stage.train.losses]
+    named += [("metrics", metric.name) for metric in recipe.evaluate.metrics]
+    named += [("gates", gate.check) for gate in stage.gates]
+    code: dict[str, list[str]] = {}
+    for kind, name in dict.fromkeys(named):
+        registered = session.plugins.get(cast(Kind, kind), name)
+        if registered.plugin not in BUILTINS:
+            plugin, version, files = code_of(registered)
+            path = Path(plugin)  # a plugin file is called by its path, which may change
+            noted = code.setdefault(f"plugin {path.name}", ["" if path.is_absolute() else version])
+            noted += [files] if files not in noted else []
+    return code
+
+
+def changes(was: Mapping[str, Any], now: Mapping[str, Any], stage: Stage) -> list[str]:
+    """What differs between two documents, in words, the recipe's own keys first."""
+    old, new = dict(_leaves(was)), dict(_leaves(now))
+    differ = [path for path in dict.fromkeys([*new, *old]) if old.get(path) != new.get(path)]
+    differ.sort(key=lambda path: ORDER.index(path[0]) if path[0] in ORDER else len(ORDER))
+    return [_change(path, old.get(path), new.get(path), stage) for path in differ]
+
+
+ORDER = ("stage", "seed", "model", "injection", "data", "evaluate", "digests", "code")
+
+
+def in_words(changed: list[str]) -> str:
+    """The first of several changes, and how many there are."""
+    more = len(changed) - SHOWN
+    return "; ".join(changed[:SHOWN]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every value under its path; an array of tables is gone through, one of plain values is a value."""
+    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        value = {str(number): item for number, item in enumerate(value)}
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _leaves(item, (*path, key))
+    elif value is not None:
+        yield path, value
+
+
+def _change(path: tuple[str, ...], was: Any, now: Any, stage: Stage) -> str:
+    match path:
+        case ("code", name):
+            if was is None or now is None:
+                return f"{name} {'was' if was else 'is'} needed, and {'is not' if was else 'was not'}"
+            return f"the code of {name} changed" + (f", {was[0]} is now {now[0]}" if was[0] != now[0] else "")
+        case ("digests", "weights"):
+            return "the weights that [model] starts from changed"
+        case ("digests", "parent"):
+            return f"it was trained from another {stage.init}"
+        case ("digests", _):
+            return "the weights that init names changed"
+        case ("stage", *keys):
+            path = ("stage", stage.name, *keys)
+    return f"{'.'.join(path)} was {_shown(was)}, is {_shown(now)}"
+
+
+def _shown(value: Any) -> str:
+    text = "not set" if value is None else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= WIDTH else text[: WIDTH - 3] + "..."
+
+
+def data_identity(session: Session) -> dict[str, dict[str, Any]]:
+    """How many samples each data set of the recipe holds, and the digest of its first one, without augmentation."""
+    return {split: _identity(session, split) for split in ("train", "val", *session.recipe.data.kept())}
+
+
+def _identity(session: Session, split: str) -> dict[str, Any]:
+    source = as_source(session.dataset(split))
+    for index in range(len(source)):
+        try:
+            return {"samples": len(source), "first": digest(source.sample(index, None)).hex()}
+        except DamagedDataError as error:
+            source.tell([source.passed(error)])
+    raise source.unreadable()
