@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from engine import __version__
-from engine.cli import check, data, evaluation, feasibility, plan, plugins, run, verify
+from engine.cli import check, data, evaluation, feasibility, plan, plugins, run, runs, verify
 from engine.errors import EngineError, InputError, WorldError
 
 EPILOG = (
@@ -32,6 +32,7 @@ app.command("verify-resume")(verify.verify_resume)
 app.command("eval")(evaluation.evaluate)
 app.command("plugins")(plugins.plugins)
 app.add_typer(data.app, name="data")
+app.add_typer(runs.app, name="runs")
 
 
 @app.callback(invoke_without_command=True)

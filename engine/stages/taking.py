@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,7 @@ def take_over(run: Path, stage: str, parent: str | None, into: Path, provenance:
     for extension in _extensions(run, parent) if parent else ():
         if not (into / extension.name).exists():
             _copy(extension, into / extension.name)
-            record = extension / RECORD
-            write_whole(into / extension.name / RECORD, lambda partial, record=record: shutil.copyfile(record, partial))
+            _put(shutil.copyfile, extension / RECORD, into / extension.name / RECORD)
     source, target = run / f"stage-{stage}", into / f"stage-{stage}"
     record = read_json(source / RECORD)
     _copy(source, target)
@@ -50,14 +49,16 @@ def _copy(source: Path, target: Path) -> None:
             folders.remove(CHECKPOINTS)
         for file in (Path(place, name) for name in files if not name.startswith(".")):
             if file != source / RECORD:
-                copy = _linked if file.name == WEIGHTS else shutil.copyfile
-                write_whole(
-                    target / file.relative_to(source), lambda partial, file=file, copy=copy: copy(file, partial)
-                )
+                put = _link if file.name == WEIGHTS else shutil.copyfile
+                _put(put, file, target / file.relative_to(source))
 
 
-def _linked(file: Path, partial: Path) -> None:
+def _put(put: Callable[[Path, Path], object], file: Path, at: Path) -> None:
+    write_whole(at, lambda partial: put(file, partial))
+
+
+def _link(file: Path, at: Path) -> None:
     try:
-        partial.hardlink_to(file)
+        at.hardlink_to(file)
     except OSError:  # another file system, or one without links
-        shutil.copyfile(file, partial)
+        shutil.copyfile(file, at)
