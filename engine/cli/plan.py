@@ -90,7 +90,7 @@ def _decisions(session: Session, runs: Path) -> list[Decision]:
         session.emit(events.Note("warning", text, {}))
 
     keys = stage_keys(session)
-    return decide(session.recipe.stages, keys, made_before(runs, list(keys), warn), warn)
+    return decide(session.recipe, keys, made_before(runs, list(keys), warn), warn)
 
 
 def _about(stage: Stage, selection: Selection, system: System) -> list[str]:

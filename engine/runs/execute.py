@@ -153,7 +153,7 @@ def _take_finished(session: Session, folder: Path, runs: Path, keys: Mapping[str
     # Data are prepared by all processes together, and read only where a stage could be taken.
     data = data_identity(session) if session.agree(any(each.of == keys[each.stage] for each in made)) else {}
     parents = {stage.name: stage.init for stage in session.recipe.stages}
-    for decision in decide(session.recipe.stages, keys, made, warn, data) if made else ():
+    for decision in decide(session.recipe, keys, made, warn, data) if made else ():
         verb = "runs"
         if decision.run is not None:
             origin = _provenance(decision.run, warn)

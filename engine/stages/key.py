@@ -60,7 +60,7 @@ def stage_keys(session: Session) -> dict[str, Document]:
         "processes": session.accelerator.num_processes,
         "seed": recipe.seed,
         "model": _without({"weights"}, resolved["model"]),
-        "injection": resolved["injection"] or {},
+        "injection": resolved["injection"],
         "data": resolved["data"],
         "evaluate": _without(UNMEASURED, resolved["evaluate"]),
     }
@@ -125,10 +125,8 @@ def _code(session: Session, stage: Stage) -> dict[str, list[str]]:
 
 def changes(was: Mapping[str, Any], now: Mapping[str, Any], stage: Stage) -> list[str]:
     """What differs between two documents, in words, the recipe's own keys first."""
-    old, new = dict(_leaves(was)), dict(_leaves(now))
-    differ = [path for path in dict.fromkeys([*new, *old]) if old.get(path) != new.get(path)]
-    differ.sort(key=lambda path: ORDER.index(path[0]) if path[0] in ORDER else len(ORDER))
-    return [_change(path, old.get(path), new.get(path), stage) for path in differ]
+    differ = sorted(_differences(was, now), key=lambda each: ORDER.index(each[0][0]) if each[0][0] in ORDER else 99)
+    return [_change(*each, stage) for each in differ] or ["the order of its losses, metrics or gates changed"]
 
 
 ORDER = ("stage", "seed", "model", "injection", "data", "evaluate", "digests", "code")
@@ -140,15 +138,26 @@ def in_words(changed: list[str]) -> str:
     return "; ".join(changed[:SHOWN]) + (f"; and {more} more" if more > 0 else "")
 
 
-def _leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every value under its path; an array of tables is gone through, one of plain values is a value."""
-    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
-        value = {str(number): item for number, item in enumerate(value)}
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _leaves(item, (*path, key))
-    elif value is not None:
-        yield path, value
+def _differences(was: Any, now: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any, Any]]:
+    """(path, was, now) of what differs; what a table or an entry of an array holds is named, if both have it."""
+    old, new = _as_table(was), _as_table(now)
+    if old is None or new is None:
+        yield path, was, now
+        return
+    for key in {**new, **old}:
+        if old.get(key) != new.get(key):
+            yield from _differences(old.get(key), new.get(key), (*path, key))
+
+
+def _as_table(value: Any) -> Mapping[str, Any] | None:
+    """A table, or an array of tables under the names by which `--set` calls them; None for anything else."""
+    if isinstance(value, list) and all(isinstance(item, Mapping) for item in value):
+        named: dict[str, Any] = {}
+        for number, item in enumerate(value):
+            name = str(item.get("check") or item.get("name") or number)
+            named[name if name not in named else f"{name}.{number}"] = item
+        return named
+    return value if isinstance(value, Mapping) else None
 
 
 def _change(path: tuple[str, ...], was: Any, now: Any, stage: Stage) -> str:
@@ -156,7 +165,8 @@ def _change(path: tuple[str, ...], was: Any, now: Any, stage: Stage) -> str:
         case ("code", name):
             if was is None or now is None:
                 return f"{name} {'was' if was else 'is'} needed, and {'is not' if was else 'was not'}"
-            return f"the code of {name} changed" + (f", {was[0]} is now {now[0]}" if was[0] != now[0] else "")
+            old, new = (each[0] if isinstance(each, list) and each else "" for each in (was, now))
+            return f"the code of {name} changed" + (f", {old} is now {new}" if old != new else "")
         case ("digests", "weights"):
             return "the weights that [model] starts from changed"
         case ("digests", "parent"):

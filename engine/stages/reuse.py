@@ -11,7 +11,7 @@ from typing import Any
 from engine.checkpoints.store import RECORD
 from engine.errors import WorldError
 from engine.files import read_json
-from engine.recipe.schema import Stage
+from engine.recipe.schema import Recipe, Stage
 from engine.stages.key import KEY, Document, changes, in_words
 from engine.stages.runner import finished
 from engine.stages.taking import link_in
@@ -63,18 +63,27 @@ def made_before(root: Path, names: Sequence[str], warn: Warn) -> list[Made]:
 
 
 def decide(
-    stages: Sequence[Stage],
+    recipe: Recipe,
     keys: Mapping[str, Document],
     made: Sequence[Made],
     warn: Warn,
     data: Mapping[str, Any] | None = None,
 ) -> list[Decision]:
-    """Decide for every stage in order; `data` is what a finished stage must have seen, None to leave that open."""
+    """Decide for every stage in order; `data` is what a finished stage must have seen, None to leave that open.
+
+    A stage of any recipe is taken; what changed is told by the runs of this one.
+    """
     decisions: dict[str, Decision] = {}
-    for stage in stages:
+    for stage in recipe.stages:
         parent = decisions.get(stage.init or "")
-        decisions[stage.name] = _decide(stage, keys[stage.name], parent, made, warn, data)
+        key = keys[stage.name]
+        mine = [each for each in made if each.stage == stage.name and (each.of == key or _is_of(recipe, each))]
+        decisions[stage.name] = _decide(stage, key, parent, mine, warn, data)
     return list(decisions.values())
+
+
+def _is_of(recipe: Recipe, made: Made) -> bool:
+    return made.run.parent.name == recipe.name
 
 
 def _decide(
@@ -85,8 +94,7 @@ def _decide(
     warn: Warn,
     data: Mapping[str, Any] | None,
 ) -> Decision:
-    own = [each for each in made if each.stage == stage.name]
-    same = [each for each in own if each.of == key]
+    same = [each for each in made if each.of == key]
     wrong: list[str] = []
     if parent is not None and parent.run is None:
         wrong = [f"its parent {parent.stage} runs"]
@@ -96,11 +104,11 @@ def _decide(
             if not why:
                 return Decision(stage.name, each.run, UNCHANGED)
             wrong = wrong or [why]
-    if not own:
+    if not made:
         wrong = wrong or ["no run has made it yet"]
     elif not same:
         # The least that is different tells most; of several such runs it is the newest.
-        changed = min((changes(each.of, key, stage) for each in own), key=len)
+        changed = min((changes(each.of, key, stage) for each in made), key=len)
         inherited = f"it was trained from another {stage.init}"
         wrong = [*([each for each in changed if each != inherited] if wrong else changed), *wrong]
     return Decision(stage.name, None, in_words(wrong))

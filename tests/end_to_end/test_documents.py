@@ -64,11 +64,23 @@ def test_every_command_of_the_readme_runs(engine: Command, project: Path) -> Non
         small = shrunk() if "recipes/s2m2_pol.toml" in words and words[0] != "check" else []
         small = ["--set", "data.val.scale=0.2"] if "recipes/motorcycle.toml" in words and words[0] == "eval" else small
 
-        outcome = engine(*words, *small)
+        fresh = ["--fresh"] if words[0] == "run" and "--resume" not in words else []  # not taken from the one before
+
+        outcome = engine(*words, *small, *fresh)
 
         assert outcome.code == 0, f"{words}: {outcome.err}"
 
     assert len(found) >= 8
+
+
+def test_every_command_of_the_page_on_reuse_runs(engine: Command, project: Path) -> None:
+    for words in commands("docs/stage_reuse.md"):
+        small = shrunk() if words[0] in ("plan", "run") and "--fresh" not in words else []
+        words = [*words, "--help"] if "--fresh" in words else words  # every stage is trained in the one before
+
+        outcome = engine(*words, *small)
+
+        assert outcome.code == 0, f"{words}: {outcome.err}"
 
 
 def test_the_plugin_of_the_guide_is_checked_and_trained(engine: Command, project: Path) -> None:

@@ -128,7 +128,7 @@ def test_the_frozen_base_answers_each_training_sample_once_and_never_again(
     assert sorted(ids[0] for ids in asked if len(ids) == 1) == sorted(f"train-{index}" for index in range(24))
     assert len(asked) == 24 + 2, "two more tell whether the samples of a batch move each other"
     asked.clear()
-    assert engine("run", recipe).code == 0
+    assert engine("run", recipe, "--fresh").code == 0
     assert asked == []
 
 
@@ -149,7 +149,7 @@ def test_what_the_answers_depend_on_and_nothing_else_makes_another_store(
     engine: Command, toy_recipe: WriteRecipe, cache: Path, changes: dict[str, Any], stores: int
 ) -> None:
     assert engine("run", toy_recipe(**CACHED)).code == 0
-    done = engine("run", toy_recipe(**merged(CACHED, changes)))
+    done = engine("run", toy_recipe(**merged(CACHED, changes)), "--fresh")
     assert done.code == 0, done.err
     assert len(list(cache.glob("*.zarr"))) == stores
 

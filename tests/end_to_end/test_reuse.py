@@ -175,7 +175,6 @@ def test_fresh_trains_every_stage(engine: Command, recipe: Path, tmp_path: Path)
         ("evaluate.key=[]", {}),
         ("stage.A.title=another", {}),
         ("description=another", {}),
-        ("name=another", {}),
     ],
 )
 def test_what_a_stage_depends_on_and_nothing_else_makes_it_run(
@@ -191,7 +190,15 @@ def test_what_a_stage_depends_on_and_nothing_else_makes_it_run(
 def test_a_changed_gate_is_asked_again(planned: Callable[..., dict[str, str]], recipe: Path, tmp_path: Path) -> None:
     gates = {"gate": [threshold(max=8.0)]}
     told = planned(write(tmp_path, stage=[STAGE_A, {**DEMANDING["stage"][1], **gates}, STAGE_C]))
-    assert told == {"A": "", "B": "stage.B.gate.0.max was 9.0, is 8.0", "C": "its parent B runs"}
+    assert told == {"A": "", "B": "stage.B.gate.threshold.max was 9.0, is 8.0", "C": "its parent B runs"}
+
+
+def test_another_recipe_is_taken_from_and_not_compared_with(
+    planned: Callable[..., dict[str, str]], recipe: Path
+) -> None:
+    assert planned(recipe, "name=another") == {"A": "", "B": "", "C": ""}
+    told = planned(recipe, "name=another", "stage.B.steps=3")
+    assert told == {"A": "", "B": "no run has made it yet", "C": "its parent B runs"}
 
 
 def test_code_and_files_count_by_their_content(

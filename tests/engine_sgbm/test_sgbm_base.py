@@ -50,7 +50,7 @@ def test_it_is_the_frozen_base_of_a_stage_that_trains_only_the_injection(engine:
 def test_its_answers_can_be_kept_for_a_frozen_stage(engine: Command, recipe: Path) -> None:
     done = engine("run", recipe, "--set", "train.cache=on")
     assert done.code == 0, done.err
-    done = engine("run", recipe)
+    done = engine("run", recipe, "--fresh")
     runs = sorted((recipe.parent / "runs" / "sgbm").iterdir())
     cached, live = (weights_of(run, "B")["injection.weight"] for run in runs)
     assert cached == live
