@@ -63,6 +63,8 @@ def run(
     from engine.runs import directory
     from engine.runs.execute import execute, preflight
 
+    if resume and fresh:
+        raise InputError("--resume goes on with a run, and --fresh begins one", "give one of them")
     asked = read_recipe(recipe, overrides)
     if not asked.stages:
         raise InputError(

@@ -154,6 +154,12 @@ def test_fresh_trains_every_stage(engine: Command, recipe: Path, tmp_path: Path)
     assert_identical(first_run(tmp_path), last_run(tmp_path))
 
 
+def test_fresh_begins_a_run_and_does_not_go_on_with_one(engine: Command, recipe: Path) -> None:
+    done = engine("run", recipe, "--fresh", "--resume")
+    assert done.code == 2
+    assert "--resume goes on with a run, and --fresh begins one" in done.err
+
+
 @pytest.mark.parametrize(
     ("change", "reasons"),
     [
