@@ -104,8 +104,14 @@ class StageRun:
             return
         if not resumed:
             self.session.write(path, {"key": key_of(self.key), "of": self.key})
-        elif path.exists() and read_json(path).get("of") != self.key:
-            path.unlink()
+        elif path.exists():
+            try:
+                same = read_json(path, of=dict)["of"] == self.key
+            except WorldError as damage:
+                self._warn(f"{damage}; no other run will reuse the stage")
+                same = False
+            if not same:
+                path.unlink()
 
     def _changed(self, checkpoint: Checkpoint) -> str:
         """What is wrong with a checkpoint whose frozen tensors are not those that the stage began with."""

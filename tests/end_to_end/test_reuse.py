@@ -346,6 +346,16 @@ def test_a_stage_that_went_on_with_other_code_is_never_taken(
     assert planned(stopped, "stage.C.steps=8")["C"]
 
 
+def test_a_damaged_key_ends_no_run_that_is_resumed(engine: Command, stopped: Path, tmp_path: Path) -> None:
+    run = last_run(tmp_path)
+    (run / "stage-C" / "key.json").write_text("{")
+    resumed = engine("run", run, "--resume")
+    assert resumed.code == 0, resumed.err
+    assert "stage-C/key.json is damaged" in notes(run)
+    assert "no other run will reuse the stage" in notes(run)
+    assert trained(run) == ["C"]
+
+
 @pytest.mark.parametrize("part", ["record.json", "weights.safetensors", "key.json"])
 def test_a_damaged_stage_runs_with_a_warning_that_names_the_file(
     engine: Command, recipe: Path, tmp_path: Path, part: str
