@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,6 +26,9 @@ def run(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the newest unfinished run of this recipe.")
     ] = False,
+    processes: Annotated[
+        int, typer.Option("--processes", min=1, metavar="N", help="Processes on this machine, one a GPU.")
+    ] = 1,
     runs: Annotated[Path, typer.Option("--runs", help="Where run directories are made.")] = Path("runs"),
     profile_plugins: Annotated[
         bool, typer.Option("--profile-plugins", help="Account the time and memory of every plugin; on a GPU it slows.")
@@ -41,8 +45,15 @@ def run(
 
         engine run recipe.toml --resume
 
+        engine run recipe.toml --processes 4
+
         engine run recipe.toml --profile-plugins
     """
+    from engine.cli.processes import launch, launched
+
+    if not launched(processes):
+        launch(processes, sys.argv[1:])
+        return
     from engine.errors import InputError, InterruptedRunError
     from engine.reporting.event_log import EventLog
     from engine.runs import directory
@@ -74,7 +85,8 @@ def run(
         try:
             execute(session, folder, resume)
         except InterruptedRunError as stopped:
-            raise InterruptedRunError(f"{stopped}; go on with: engine run {folder} --resume") from stopped
+            again = f"engine run {folder} --resume" + (f" --processes {processes}" if processes > 1 else "")
+            raise InterruptedRunError(f"{stopped}; go on with: {again}") from stopped
 
 
 class JsonDocument:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -44,10 +45,18 @@ class Session:
 
     @cached_property
     def accelerator(self) -> Accelerator:
-        """Device and processes; precision and accumulation are each stage's own and are not set here."""
-        from accelerate import Accelerator
+        """Device and processes; precision and accumulation are each stage's own and are not set here.
 
-        return Accelerator()
+        InputError for DeepSpeed, which a launcher asks for in the environment.
+        """
+        from accelerate import Accelerator
+        from accelerate.utils import parse_flag_from_env
+
+        if parse_flag_from_env("ACCELERATE_USE_DEEPSPEED"):
+            raise InputError("the engine does not train with DeepSpeed", "shard with accelerate's FSDP instead")
+        # Unless it is told so, accelerate takes each of several processes without a GPU for a run of its own.
+        several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+        return Accelerator(cpu=several and not torch.accelerator.is_available(), mixed_precision="no")
 
     @cached_property
     def damaged(self) -> DamagedSamples:
