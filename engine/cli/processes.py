@@ -1,4 +1,4 @@
-"""Several processes of one command on this machine: torch's launcher starts and ends them, their errors are told once."""
+"""Several processes of one command on this machine: torch's launcher starts them, their errors are told once."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ for a step and its checkpoint, since one that waits for a dead neighbour does no
 
 @dataclass(frozen=True)
 class Ending:
-    """How a process ended badly. `agreed`: all of them end so, and nobody has to be stopped."""
+    """How a process ended badly; `text` is a traceback where that is a bug, of the engine or of a plugin."""
 
     code: int
     text: str
     advice: str = ""
-    agreed: bool = False
+    is_bug: bool = False
 
 
 def launched(processes: int) -> bool:
@@ -133,13 +133,13 @@ def _work(arguments: list[str], environment: dict[str, str], endings: SimpleQueu
         agreed = isinstance(error, InterruptedRunError | GateRefusedError)
         lines = error.problems if isinstance(error, InputError) else [error]
         advice = error.advice if isinstance(error, InputError) else ""
-        endings.put(Ending(error.exit_code, "\n".join(map(str, lines)), advice, agreed))
+        endings.put(Ending(error.exit_code, "\n".join(map(str, lines)), advice))
         if not agreed:
             sys.exit(error.exit_code)
     except Exception:
         # Told by the parent, if at all: where one process fails, the others lose their connection to it and fail too.
-        endings.put(Ending(1, traceback.format_exc()))
-        sys.exit(1)
+        endings.put(Ending(1, traceback.format_exc(), is_bug=True))
+        raise
 
 
 def _drained(endings: SimpleQueue[Ending]) -> list[Ending]:
@@ -154,7 +154,7 @@ def _explain(
     told: list[Ending], processes: int, failure: tuple[int, ProcessFailure] | None = None, signalled: str = ""
 ) -> NoReturn:
     """Raise the cause: an error in words, else the signal that killed a process, else what the first one raised."""
-    words = [each for each in told if not each.text.startswith("Traceback")]
+    words = [each for each in told if not each.is_bug]
     if words:
         raise _error(words[0])
     if failure is not None and failure[1].exitcode < 0:
@@ -165,7 +165,8 @@ def _explain(
         )
     if signalled:
         raise InterruptedRunError(f"stopped by {signalled} before a step was done; go on with --resume")
-    raise RuntimeError(told[0].text if told else "a process ended without a word")
+    sys.stderr.write(told[0].text if told else "a process ended without a word\n")
+    sys.exit(WorldError.exit_code)
 
 
 def _error(ending: Ending) -> EngineError:
@@ -173,4 +174,5 @@ def _error(ending: Ending) -> EngineError:
     if ending.code == InputError.exit_code:
         return InputError(ending.text, ending.advice)
     kinds: dict[int, type[EngineError]] = {kind.exit_code: kind for kind in EngineError.__subclasses__()}
-    return {**kinds, WorldError.exit_code: WorldError}[ending.code](ending.text)
+    kinds[WorldError.exit_code] = WorldError  # which PluginError shares
+    return kinds[ending.code](ending.text)
