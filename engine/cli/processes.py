@@ -61,15 +61,13 @@ def launch(processes: int, arguments: list[str]) -> None:
     endings: SimpleQueue[Ending] = multiprocessing.get_context(START).SimpleQueue()
     try:
         with _quiet():
-            elastic_launch(_config(processes), _work)(arguments, dict(os.environ), endings)
+            elastic_launch(_config(processes), _work)(arguments, endings)
     except ChildFailedError as failed:
         _explain(_drained(endings), processes, failed.get_first_failure())
     except SignalException as stopped:
         for each in multiprocessing.active_children():  # a second signal stops at once
             each.terminate()
         _explain(_drained(endings), processes, signalled=stopped.sigval.name)
-    if told := _drained(endings):
-        raise _error(told[0])
 
 
 def _choose_device(processes: int) -> None:
@@ -121,21 +119,24 @@ def _quiet() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _work(arguments: list[str], environment: dict[str, str], endings: SimpleQueue[Ending]) -> None:
-    """One process. What all of them agreed on ends it without an exit code, so that the launcher stops no other."""
+def _work(arguments: list[str], endings: SimpleQueue[Ending]) -> None:
+    """One process, which ends by its exit code; the launcher then stops those that have not ended."""
+    import torch
+
     from engine.cli.main import command_line
 
-    os.environ.update({name: value for name, value in environment.items() if name not in os.environ})
     sys.argv = ["engine", *arguments]
     try:
         command_line()
     except EngineError as error:
-        agreed = isinstance(error, InterruptedRunError | GateRefusedError)
+        if isinstance(error, InterruptedRunError | GateRefusedError):
+            # They agreed on it, and the first may still write what the run is resumed from.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            torch.distributed.barrier()
         lines = error.problems if isinstance(error, InputError) else [error]
         advice = error.advice if isinstance(error, InputError) else ""
         endings.put(Ending(error.exit_code, "\n".join(map(str, lines)), advice))
-        if not agreed:
-            sys.exit(error.exit_code)
+        sys.exit(error.exit_code)
     except Exception:
         # Told by the parent, if at all: where one process fails, the others lose their connection to it and fail too.
         endings.put(Ending(1, traceback.format_exc(), is_bug=True))
