@@ -255,13 +255,3 @@ def test_what_cannot_be_done_in_several_processes_is_refused_in_words(
     other = engine("run", path, "--processes", "2")
     assert other.code == 2
     assert "--processes 2 was asked for in one of 4 processes that a launcher started" in other.err
-
-
-def test_accelerate_launch_starts_processes_on_a_machine_without_a_gpu(
-    process: Command, toy_recipe: WriteRecipe, tmp_path: Path
-) -> None:
-    launcher = ("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "-m", "engine")
-    done = process("run", toy_recipe(stage=[{**STAGE_A, "steps": 2}]), launcher=launcher)
-    assert done.code == 0, done.err
-    assert done.out.count("held-out data") == 1
-    assert len(events_of(only_run(tmp_path), "run_started")) == 1
