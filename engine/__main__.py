@@ -2,4 +2,5 @@
 
 from engine.cli.main import main
 
-main()
+if __name__ == "__main__":  # the processes of `--processes` import it under another name
+    main()

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 import torch
 from forked import Forks, Outcome
@@ -19,6 +20,7 @@ from hypothesis import HealthCheck, settings
 from safetensors.torch import load_file
 from toy_world import RECIPE, merged, toml
 
+from engine.cli import processes
 from engine.cli.main import main
 from engine.runs import verify
 
@@ -106,6 +108,21 @@ def quick_processes(forks: Forks, monkeypatch: pytest.MonkeyPatch) -> None:
         return done.code, done.err
 
     monkeypatch.setattr(verify, "process", process)
+
+
+@pytest.fixture
+def two(engine: Command, forks: Forks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """two("run", recipe, ..., KEY=VALUE): with `--processes 2`, processes that start at once; the keys are theirs."""
+    monkeypatch.setattr(processes, "START", "forkserver")
+    monkeypatch.setattr(processes, "_work", forked.work)
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+    def run(*arguments: object, **environment: str) -> Outcome:
+        (tmp_path / "environment.json").write_text(json.dumps(environment))
+        return engine(*arguments, "--processes", "2")
+
+    return run
 
 
 def only_run(folder: Path, name: str = "toy") -> Path:

@@ -13,6 +13,7 @@ are shared: the seed of `hash` for strings, and what is imported. Seeds from the
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import random
@@ -23,11 +24,13 @@ from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 # What a run imports by and by; the server imports it once. torch._dynamo: an optimiser's first step takes a second.
 IMPORTED = [
     "accelerate",
     "engine.cli.main",
+    "engine.cli.processes",
     "engine.gates.gate",
     "engine.gates.plugin",
     "engine.recipe.positions",
@@ -117,6 +120,20 @@ class Forks:
     def run(self, *arguments: object, folder: Path, **environment: str) -> Outcome:
         """`engine ARGUMENTS` to its end."""
         return self.start(*arguments, folder=folder, **environment).wait()
+
+
+def work(arguments: list[str], endings: Any) -> None:
+    """One process of `--processes`, forked: it prints to a file, and its environment comes in one."""
+    handle = os.open(f"printed-{os.environ['RANK']}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(handle, 1)
+    os.environ.update(json.loads(Path("environment.json").read_text()))
+
+    import torch
+
+    from engine.cli.processes import _work
+
+    torch.set_num_threads(1)
+    _work(arguments, endings)
 
 
 def _command(words: list[str], folder: str, environment: dict[str, str], printed: str) -> None:

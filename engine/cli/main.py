@@ -51,13 +51,18 @@ def options(
 def main() -> None:
     """Run the command line; an error of the engine is printed in words and its exit code returned."""
     try:
-        app()
+        command_line()
     except EngineError as error:
         tell(error)
         sys.exit(error.exit_code)
+
+
+def command_line() -> None:
+    """Run the command line; whatever its user can do something about is raised as an EngineError."""
+    try:
+        app()
     except OSError as error:  # the world again: a full disk, a folder that may not be written to
-        tell(WorldError(f"{error.filename}: {error.strerror}" if error.filename else str(error)))
-        sys.exit(WorldError.exit_code)
+        raise WorldError(f"{error.filename}: {error.strerror}" if error.filename else str(error)) from error
 
 
 def tell(error: EngineError) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -34,10 +35,13 @@ def run(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the newest unfinished run of this recipe.")
     ] = False,
-    runs: RunsOption = Path("runs"),
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Train every stage, also those that an earlier run has finished.")
     ] = False,
+    processes: Annotated[
+        int, typer.Option("--processes", min=1, metavar="N", help="Processes on this machine, one a GPU.")
+    ] = 1,
+    runs: RunsOption = Path("runs"),
     profile_plugins: Annotated[
         bool, typer.Option("--profile-plugins", help="Account the time and memory of every plugin; on a GPU it slows.")
     ] = False,
@@ -56,8 +60,15 @@ def run(
 
         engine run recipe.toml --fresh
 
+        engine run recipe.toml --processes 4
+
         engine run recipe.toml --profile-plugins
     """
+    from engine.cli.processes import launch, launched
+
+    if not launched(processes):
+        launch(processes, sys.argv[1:])
+        return
     from engine.errors import InputError, InterruptedRunError
     from engine.reporting.event_log import EventLog
     from engine.runs import directory
@@ -91,7 +102,8 @@ def run(
         try:
             execute(session, folder, resume, None if fresh else runs)
         except InterruptedRunError as stopped:
-            raise InterruptedRunError(f"{stopped}; go on with: engine run {folder} --resume") from stopped
+            again = f"engine run {folder} --resume" + (f" --processes {processes}" if processes > 1 else "")
+            raise InterruptedRunError(f"{stopped}; go on with: {again}") from stopped
 
 
 class JsonDocument:

@@ -234,13 +234,18 @@ def training_batches(
     return _batches(Augmented(dataset, order.seed, order.stage), Steps(order, first, last), workers, pin)
 
 
-def evaluation_batches(dataset: Fixed, batch_size: int, *, workers: int, pin: bool) -> Iterator[Batch]:
+def evaluation_batches(
+    dataset: Fixed, batch_size: int, *, workers: int, pin: bool, share: tuple[int, int] = (0, 1)
+) -> Iterator[Batch]:
     """The whole data set once, in order; damaged samples are left out where the recipe says so.
 
-    WorldError where none can be read.
+    `share` = (process, processes) gives each process its own batches, the same as without, one run of them after the
+    other. WorldError where none of the data set can be read; a share may be empty.
     """
     indices = [list(range(at, min(at + batch_size, len(dataset)))) for at in range(0, len(dataset), batch_size)]
-    nothing = True
+    process, processes = share
+    indices = indices[len(indices) * process // processes : len(indices) * (process + 1) // processes]
+    nothing = processes == 1
     for batch in _batches(dataset, indices, workers, pin):
         nothing = False
         yield batch

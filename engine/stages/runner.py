@@ -335,9 +335,7 @@ class StageRun:
 
     def _best_of(self, evaluation: Evaluation) -> float | None:
         best = self.session.recipe.evaluate.best
-        # The leader's: each process has its norms' statistics from its own batches, and all must save at one step.
-        figure: float | None = self.session.agree(None if best is None else evaluation.mean.get(best))
-        return figure
+        return None if best is None else evaluation.mean.get(best)
 
     def _hand_on(self, system: System, frozen: tuple[Selection, freeze.Fingerprint], seconds: float) -> Path:
         """Prove the frozen part unchanged, last of all, and write the weights that were proved."""

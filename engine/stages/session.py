@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from engine.checkpoints.weights import load_system, read_weights
 from engine.contracts import Ablation, Dataset, Evaluation, Metric
 from engine.data.loader import Fixed, evaluation_batches
 from engine.data.source import Source
-from engine.errors import InputError, Problem
+from engine.errors import InputError, InterruptedRunError, Problem
 from engine.files import write_json
 from engine.plugins import Plugins
 from engine.prediction import Batch, Prediction
@@ -25,7 +26,8 @@ from engine.stages.damaged import DamagedSamples
 from engine.system import System, Warp
 from engine.training.evaluate import evaluate, predictions
 from engine.training.exporting import Exporting, Stopwatch, exported
-from engine.training.interrupt import StopRequest
+from engine.training.interrupt import Agreement, StopRequest
+from engine.training.parallel import lead
 from engine.training.state import seed_everything
 
 if TYPE_CHECKING:
@@ -44,15 +46,27 @@ class Session:
 
     @cached_property
     def accelerator(self) -> Accelerator:
-        """Device and processes; precision and accumulation are each stage's own and are not set here."""
-        from accelerate import Accelerator
+        """Device and processes; precision and accumulation are each stage's own and are not set here.
 
-        return Accelerator()
+        InputError for DeepSpeed, which a launcher asks for in the environment.
+        """
+        from accelerate import Accelerator
+        from accelerate.utils import parse_flag_from_env
+
+        if parse_flag_from_env("ACCELERATE_USE_DEEPSPEED"):
+            raise InputError("the engine does not train with DeepSpeed", "shard with accelerate's FSDP instead")
+        # Unless it is told so, accelerate takes each of several processes without a GPU for a run of its own.
+        several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+        return Accelerator(cpu=several and not torch.accelerator.is_available(), mixed_precision="no")
 
     @cached_property
     def damaged(self) -> DamagedSamples:
         """The samples passed over, where the recipe says to go on without damaged ones."""
         return DamagedSamples(self.emit)
+
+    @property
+    def _several(self) -> bool:
+        return bool(self.accelerator.num_processes > 1)
 
     @property
     def leads(self) -> bool:
@@ -122,7 +136,7 @@ class Session:
 
     def check_stop(self, where: str) -> None:
         """InterruptedRunError when this process alone was asked to stop; several processes agree in their steps."""
-        if self.accelerator.num_processes == 1:
+        if not self._several:
             self.stop.check(where)
 
     @cached_property
@@ -169,17 +183,15 @@ class Session:
         ablation: Ablation = "none",
     ) -> Iterator[tuple[Batch, Prediction]]:
         """(batch, prediction) over a data set without random augmentation; InterruptedRunError after a signal."""
-        for pair in predictions(
-            system,
-            self.dataset(split),
-            batch_size=self.recipe.evaluate.batch_size,
-            device=self.device,
-            warp=warp,
-            inject=inject,
-            ablation=ablation,
-        ):
+        for pair in self._answers(system, split, (0, 1), warp=warp, inject=inject, ablation=ablation):
             yield pair
             self.check_stop("while it was measured")
+
+    def _answers(
+        self, system: System, split: str, share: tuple[int, int], **how: Any
+    ) -> Iterator[tuple[Batch, Prediction]]:
+        size = self.recipe.evaluate.batch_size
+        return predictions(system, self.dataset(split), batch_size=size, device=self.device, share=share, **how)
 
     def evaluate(
         self,
@@ -193,13 +205,42 @@ class Session:
     ) -> Evaluation:
         """The recipe's metrics of a system on held-out data; each of `exports` writes the predictions on the way.
 
-        Data without the target, which can be written and not measured, give no figures.
+        Data without the target, which can be written and not measured, give no figures. Every process measures its
+        share with the leading one's buffers, and all have the figures of the whole; InterruptedRunError in all of them
+        after a signal to one.
         """
-        pairs = self.predictions(system, split, warp=warp, inject=inject, ablation=ablation)
-        if not exports:
-            return evaluate(pairs, self.metrics)
-        measured = self.brings(split, [system.target])
-        return evaluate(exported(pairs, exports, Stopwatch(system, self.device)), self.metrics if measured else [])
+        from accelerate.utils import gather_object
+
+        if self._several:
+            lead(system.buffers())
+        share = (self.accelerator.process_index, self.accelerator.num_processes)
+        pairs = self._answers(system, split, share, warp=warp, inject=inject, ablation=ablation)
+        pairs = self._until_stopped(pairs, -(-len(self.dataset(split)) // (self.recipe.evaluate.batch_size * share[1])))
+        metrics = self.metrics
+        if exports:
+            pairs = exported(pairs, exports, Stopwatch(system, self.device))
+            metrics = metrics if self.brings(split, [system.target]) else []
+        evaluation = evaluate(pairs, metrics, gather_object)
+        if not evaluation.ids:
+            raise self._datasets[split].unreadable()
+        return evaluation
+
+    def _until_stopped(
+        self, pairs: Iterator[tuple[Batch, Prediction]], rounds: int
+    ) -> Iterator[tuple[Batch, Prediction]]:
+        """The same pairs; after each, and as often in every process, a look at whether one of them is to stop."""
+        agreement = Agreement(self.stop, self.device, self._several)
+        done = 0
+        for pair in pairs:
+            yield pair
+            done += 1
+            self._leave(agreement)
+        for _ in range(done, rounds):
+            self._leave(agreement)
+
+    def _leave(self, agreement: Agreement) -> None:
+        if agreement.to_stop():
+            raise InterruptedRunError(f"stopped by {self.stop.cause} while it was measured")
 
     def brings(self, split: str, fields: Sequence[str]) -> bool:
         """Whether the samples of a data set have all of `fields`, as its first one tells."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -39,35 +40,47 @@ def predictions(
     inject: bool = True,
     ablation: Ablation = "none",
     workers: int = 0,
+    share: tuple[int, int] = (0, 1),
 ) -> Iterator[tuple[Batch, Prediction]]:
-    """(batch, prediction) over a data set in order, in evaluation mode and float32."""
+    """(batch, prediction) over a data set in order, or this process's share, in evaluation mode and float32."""
     signal = system.corrector.signal if system.corrector is not None else ()
     fixed = Fixed(dataset, signal, ablation)
-    for batch in evaluation_batches(fixed, batch_size, workers=workers, pin=device.type == "cuda"):
+    for batch in evaluation_batches(fixed, batch_size, workers=workers, pin=device.type == "cuda", share=share):
         moved = to_device(batch, device)
         with evaluating(system):
             prediction = system(moved, warp=warp, inject=inject)
         yield moved, prediction
 
 
-def evaluate(pairs: Iterator[tuple[Batch, Prediction]], metrics: Sequence[Metric]) -> Evaluation:
+def evaluate(
+    pairs: Iterator[tuple[Batch, Prediction]],
+    metrics: Sequence[Metric],
+    gather: Callable[[list[Figures]], list[Figures]] = lambda own: own,
+) -> Evaluation:
     """Collect metrics over (batch, prediction) pairs.
 
-    A sample on which a metric is not defined is skipped and counted, never taken as 0.
+    A sample on which a metric is not defined is skipped and counted, never taken as 0. `gather` gives the figures of
+    all processes, each of which measured its share, in their order.
     """
-    whole, base = Tally(), Tally()
-    ids: list[str] = []
-    scenes: list[str] = []
+    own = Figures()
     with torch.no_grad():
         for batch, prediction in pairs:
             size = prediction.value.shape[0]
-            ids += batch.get("id", [str(len(ids) + i) for i in range(size)])
-            scenes += batch.get("scene", ids[-size:])
+            own.ids += batch.get("id", [None] * size)
+            own.scenes += batch.get("scene", [None] * size)
             for metric in metrics:
                 with reading(f"the metric {getattr(metric, '__name__', type(metric).__name__)}"):
-                    whole.add(metric(prediction, batch), size)
+                    own.whole.add(metric(prediction, batch), size)
                     if prediction.base is not None:
-                        base.add(metric(prediction.base, batch), size)
+                        own.base.add(metric(prediction.base, batch), size)
+    own.whole.to_cpu()
+    own.base.to_cpu()
+    figures = Figures()
+    for part in gather([own]):
+        figures.extend(part)
+    whole, base = figures.whole, figures.base
+    ids = [str(number) if name is None else name for number, name in enumerate(figures.ids)]
+    scenes = [name if scene is None else scene for name, scene in zip(ids, figures.scenes, strict=True)]
     return Evaluation(
         mean=whole.means(),
         pooled=whole.pooled(),
@@ -97,6 +110,17 @@ class Tally:
             self.sums.setdefault(name, []).append(total.double())
             self.counts.setdefault(name, []).append(count.double())
 
+    def extend(self, more: Tally) -> None:
+        """Add the batches that follow."""
+        for name in more.sums:
+            self.sums.setdefault(name, []).extend(more.sums[name])
+            self.counts.setdefault(name, []).extend(more.counts[name])
+
+    def to_cpu(self) -> None:
+        """Take the figures from the device, on which another process could not read them."""
+        for parts in (*self.sums.values(), *self.counts.values()):
+            parts[:] = [each.cpu() for each in parts]
+
     def values(self) -> dict[str, list[float]]:
         """One value a sample; nan where the metric is not defined."""
         return {name: (torch.cat(self.sums[name]) / torch.cat(self.counts[name])).tolist() for name in self.sums}
@@ -118,3 +142,20 @@ class Tally:
     def skipped(self) -> dict[str, int]:
         """Samples without a defined value."""
         return {name: int((torch.cat(parts) == 0).sum()) for name, parts in self.counts.items()}
+
+
+@dataclass
+class Figures:
+    """What was measured on some samples, in their order: of the system, of the base alone, and their names."""
+
+    whole: Tally = field(default_factory=Tally)
+    base: Tally = field(default_factory=Tally)
+    ids: list[str | None] = field(default_factory=list)
+    scenes: list[str | None] = field(default_factory=list)
+
+    def extend(self, more: Figures) -> None:
+        """Add what was measured on the samples that follow."""
+        self.whole.extend(more.whole)
+        self.base.extend(more.base)
+        self.ids += more.ids
+        self.scenes += more.scenes

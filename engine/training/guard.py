@@ -65,8 +65,9 @@ class NonFiniteGuard:
         lost = torch.isfinite(norm).logical_not().to(torch.float32)
         wild = torch.isfinite(self._loss).logical_not().to(torch.float32)
         if shared:
-            torch.distributed.all_reduce(lost, torch.distributed.ReduceOp.MAX)
-            torch.distributed.all_reduce(wild, torch.distributed.ReduceOp.MAX)
+            both = torch.stack([lost, wild])
+            torch.distributed.all_reduce(both, torch.distributed.ReduceOp.MAX)
+            lost, wild = both
         self._in_a_row = lost if self._in_a_row is None else lost * (self._in_a_row.to(lost.device) + 1)
         bad = torch.maximum(wild, (self._in_a_row > self.overflows).to(torch.float32))
         flag = torch.maximum(bad, lost)

@@ -38,6 +38,11 @@ class StopRequest:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
 
+    @property
+    def cause(self) -> str:
+        """Why this process stops, which it may do because another one was asked to."""
+        return self.signal or "a signal to another process"
+
     def check(self, where: str) -> None:
         """Raise InterruptedRunError when a stop was asked for; `where` says what had to be left."""
         if self.signal is not None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
 
 from engine import events
 from engine.checkpoints.store import Checkpoint, CheckpointStore
@@ -26,6 +24,7 @@ from engine.training.interrupt import Agreement, StopRequest
 from engine.training.losses import WeightedLosses
 from engine.training.meter import Meter
 from engine.training.optimizer import build_optimizer, set_learning_rates
+from engine.training.parallel import in_parallel
 from engine.training.review import review
 from engine.training.schedule import factor
 from engine.training.state import TrainingState, random_state, restore_random_state
@@ -70,15 +69,15 @@ def train(task: Task, resume: Checkpoint | None = None) -> None:
     """
     stage, settings, system = task.stage, task.stage.train, task.system
     device, several = task.accelerator.device, task.accelerator.num_processes > 1
-    optimizer = build_optimizer(system, task.selection, settings.optimizer)
+    parallel = in_parallel(task.accelerator, system, task.selection, settings.precision)
+    optimizer = build_optimizer(parallel.trained, task.selection, settings.optimizer)
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     buffers = [buffer for name, buffer in system.named_buffers() if name not in task.selection.frozen_buffers]
     scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
     overflows = FP16_OVERFLOWS if scaler.is_enabled() else 0
     guard = NonFiniteGuard(optimizer, settings.nonfinite.policy == "stop", overflows, buffers)
-    module: nn.Module = task.accelerator.prepare_model(system) if several else system
     meter = Meter(task.losses.names, device)
-    state = TrainingState(system, settings.ema, optimizer, scaler, guard, meter)
+    state = TrainingState(system, settings.ema, optimizer, scaler, guard, meter, parallel)
     if resume:
         state.restore(resume, task.accelerator)
     progress, agreement = state.progress, Agreement(task.stop, device, several)
@@ -87,9 +86,9 @@ def train(task: Task, resume: Checkpoint | None = None) -> None:
     def forward_backward(warp: Warp, last: bool) -> None:
         with meter.waiting():
             batch = to_device(next(batches), device)
-        with task.accelerator.no_sync(module) if several and not last else nullcontext():
+        with parallel.micro_step(last):
             with autocast(device, settings.precision):
-                loss, terms = task.losses(module(batch, warp=warp, inject=stage.injection), batch)
+                loss, terms = task.losses(parallel.module(batch, warp=warp, inject=stage.injection), batch)
             scaler.scale(loss / settings.accumulate).backward()  # type: ignore[no-untyped-call]  # torch's gap
         guard.see(loss)
         meter.add(loss.detach(), terms, 1 / settings.accumulate)
@@ -103,12 +102,13 @@ def train(task: Task, resume: Checkpoint | None = None) -> None:
         for micro in range(settings.accumulate):
             forward_backward(warp, last=micro == settings.accumulate - 1)
         scaler.unscale_(optimizer)
-        norm = nn.utils.clip_grad_norm_(parameters, settings.clip_norm or float("inf"))
+        norm = parallel.clip(parameters, settings.clip_norm or float("inf"))
         guard.judge(progress.step, norm, shared=several)
         optimizer.step()  # not through the scaler, which would put its own flag in place of the guard's
         scaler.update()
         optimizer.zero_grad(set_to_none=True)
         if state.average is not None:
+            parallel.publish()
             state.average.update_parameters(system)
         meter.add_norm(norm)
         progress.step += 1
@@ -117,24 +117,27 @@ def train(task: Task, resume: Checkpoint | None = None) -> None:
         report = last or _due(progress.step, settings.log_every)
         measure, save = _due(progress.step, settings.evaluate_every), _due(progress.step, settings.checkpoint_every)
         if report or _due(progress.step, REVIEW_EVERY):
-            progress.skipped += review(task, guard, progress)  # nothing is told, measured or kept before this
+            progress.skipped += review(
+                task, guard, progress, parallel.publish
+            )  # nothing is told, measured or kept before this
         if report:
             rate = optimizer.param_groups[0]["lr"]
+            meter.reduce(several)
             task.emit(meter.report(stage.name, stage.steps, progress.step, progress.skipped, rate))
         stop = agreement.to_stop() and not last
         if measure or save or last or stop:
-            progress.skipped += review(task, guard, progress)
+            progress.skipped += review(task, guard, progress, parallel.publish)
             progress.unmeasured = measure
             _settle(task, state, measure=measure and not stop, save=save or last or stop)
         if stop:
-            cause = task.stop.signal or "a signal to another process"
-            raise InterruptedRunError(f"stopped by {cause} at step {progress.step} of stage {stage.name}")
+            raise InterruptedRunError(f"stopped by {task.stop.cause} at step {progress.step} of stage {stage.name}")
     state.keep_average(task.selection)
 
 
 def _settle(task: Task, state: TrainingState, measure: bool, save: bool) -> None:
     """Measure and write the checkpoint; where a stop ends the measuring, the checkpoint knows that it is still due."""
     best, progress = False, state.progress
+    state.parallel.publish()
     if measure:
         before = random_state(task.accelerator.device)
         try:

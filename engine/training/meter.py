@@ -54,6 +54,12 @@ class Meter:
         self.steps = self._timed_from = int(state["steps"])
         self.waited, self.began = 0.0, time.perf_counter()
 
+    def reduce(self, several: bool) -> None:
+        """Make the sums the mean over processes, which have to call it together."""
+        if several:
+            torch.distributed.all_reduce(self.sums)
+            self.sums /= torch.distributed.get_world_size()
+
     def report(self, stage: str, steps: int, step: int, skipped: int, rate: float) -> events.Step:
         """The means since the last report, as an event; this is where the device is waited for."""
         norm, loss, *terms = (self.sums / max(self.steps, 1)).tolist()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,16 +23,18 @@ if TYPE_CHECKING:
     from engine.training.loop import Task
 
 
-def review(task: Task, guard: NonFiniteGuard, progress: Progress) -> int:
+def review(task: Task, guard: NonFiniteGuard, progress: Progress, publish: Callable[[], None]) -> int:
     """Apply the stage's policy to the steps since the last review; returns how many were skipped.
 
-    Raises DivergedError when the policy is to stop, or when more steps were skipped than it allows.
+    publish: lets the system hold the weights as they are now. Raises DivergedError when the policy is to stop, or when
+    more steps were skipped than it allows.
     """
     bad, policy = guard.review(), task.stage.train.nonfinite
     if not bad:
         return 0
     where = f"stage {task.stage.name}"
     if policy.policy == "stop":
+        publish()
         batches = _drawn(task, bad[0])
         kept, cause = _keep(task, bad[0], batches), _wild(batches) or _culprit(task, bad[0], batches)
         raise DivergedError(

@@ -17,6 +17,7 @@ from engine.globs import Selection
 from engine.system import System
 from engine.training.guard import NonFiniteGuard
 from engine.training.meter import Meter
+from engine.training.parallel import Copied
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,12 +56,14 @@ class TrainingState:
         scaler: Any,
         guard: NonFiniteGuard,
         meter: Meter,
+        parallel: Copied,
     ) -> None:
         self.system = system
         self.optimizer = optimizer
         self.scaler = scaler
         self.guard = guard
         self.meter = meter
+        self.parallel = parallel
         self.progress = Progress()
         self.average = (
             None if decay is None else AveragedModel(system, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]  # torch
@@ -73,17 +76,17 @@ class TrainingState:
 
     def save(self, store: CheckpointStore, accelerator: Accelerator, best: bool) -> Path | None:
         """Hand a copy to the store; its path, in the leading process alone. Every process has to call it."""
-        everyone = _gathered(random_state(accelerator.device), accelerator)
+        own = {"random": random_state(accelerator.device), "meter": self.meter.state()}
+        everyone, optimizer = _gathered(own, accelerator), self.parallel.whole(self.optimizer.state_dict())
         if not accelerator.is_main_process:
             return None
         state = {
             "progress": vars(self.progress),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": optimizer,
             "scaler": self.scaler.state_dict(),
             "guard": self.guard.state(),
             "averaged": None if self.average is None else self.average.n_averaged,
-            "meter": self.meter.state(),
-            "random": everyone,
+            "processes": everyone,
         }
         average = None if self.average is None else self.average.module.state_dict()
         return store.save(self.progress.step, self.system.state_dict(), average, state, best)
@@ -95,15 +98,17 @@ class TrainingState:
         """
         state = checkpoint.state
         try:
-            everyone: list[Mapping[str, Any]] = state["random"]
+            everyone: list[Mapping[str, Any]] = state["processes"]
             if len(everyone) != accelerator.num_processes:
                 raise InputError(
                     f"the run was started with {len(everyone)} processes and is resumed with "
                     f"{accelerator.num_processes}: its batches and random numbers would be others",
-                    f"resume it with {len(everyone)} processes",
+                    f"resume it with {len(everyone)} processes: --processes {len(everyone)}, or its launcher's option",
                 )
+            own = everyone[accelerator.process_index]
             self.system.load_state_dict(dict(checkpoint.weights))
-            self.optimizer.load_state_dict(state["optimizer"])
+            self.parallel.adopt()
+            self.optimizer.load_state_dict(self.parallel.part(state["optimizer"], self.optimizer))
             self.scaler.load_state_dict(state["scaler"])
             self.guard.restore(state["guard"])
             if self.average is not None:
@@ -111,9 +116,9 @@ class TrainingState:
                     raise KeyError("average")
                 self.average.module.load_state_dict(dict(checkpoint.average))
                 self.average.n_averaged.copy_(state["averaged"])
-            self.meter.restore(state["meter"])
+            self.meter.restore(own["meter"])
             self.progress = Progress(**state["progress"])
-            restore_random_state(everyone[accelerator.process_index], accelerator.device)
+            restore_random_state(own["random"], accelerator.device)
         except (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError) as error:
             raise WorldError(
                 f"the checkpoint of step {checkpoint.step} does not fit this recipe and these plugins: {error}"

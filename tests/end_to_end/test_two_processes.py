@@ -1,40 +1,84 @@
+"""Two processes learn, measure, stop and resume as one does; only the first of them writes and tells."""
+
 from __future__ import annotations
 
 import json
 import os
 import signal
-import subprocess
-import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 import torch
 from conftest import Command, WriteRecipe, events_of, only_run, weights_of
 from toy_world import STAGE_A
 
-TWO = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "engine")
+from engine.data.loader import Order
 
+FSDP = {
+    "ACCELERATE_USE_FSDP": "true",
+    "FSDP_VERSION": "2",
+    "FSDP_AUTO_WRAP_POLICY": "SIZE_BASED_WRAP",
+    "FSDP_MIN_NUM_PARAMS": "30",
+}
 
-def test_two_processes_share_each_batch_and_learn_what_one_learns(
-    process: Command, engine: Command, toy_recipe: WriteRecipe, tmp_path: Path
-) -> None:
-    done = process("run", toy_recipe(train={"batch_size": 2, "ema": 0.5}), launcher=TWO, ACCELERATE_USE_CPU="true")
-    assert done.code == 0, done.err
-    run = only_run(tmp_path)
-    assert done.out.count("held-out data") == 1, "one process tells, the other is quiet"
-    assert len(events_of(run, "run_started")) == 1
-    assert engine("run", toy_recipe(train={"batch_size": 4, "ema": 0.5}), "--runs", "alone").code == 0
-    (alone,) = (tmp_path / "alone" / "toy").iterdir()
-    for stage in "ABC":
-        one, two = weights_of(alone, stage), weights_of(run, stage)
-        for name in one:
-            torch.testing.assert_close(two[name], one[name], atol=1e-4, rtol=1e-3)
-
-
-SLOW = '''
-"""Gives the test time to send its signal."""
-import os, time
+HELPERS = '''
+"""Slow steps, a record of what each process learnt from, and faults where a variable asks for them."""
+import os, signal, time
+from pathlib import Path
+from engine.contracts import Verdict
 from engine.hookspecs import hookimpl
+from toy_plugin import DataOptions, Options, ToyData, ToyLoss
+
+RANK = os.environ.get("RANK", "0")
+
+def fault(where):
+    if os.environ.get("FAULT", "").split(" ")[:2] == [where, RANK]:
+        kind = os.environ["FAULT"].split(" ")[2]
+        if kind == "raise":
+            raise ValueError("a broken sample")
+        os.kill(os.getpid(), signal.Signals[kind])
+
+class Seen(ToyLoss):
+    def __call__(self, prediction, batch):
+        if prediction.value.requires_grad:
+            with Path(f"seen-{RANK}").open("a") as file:
+                print(*batch["id"], file=file)
+        return super().__call__(prediction, batch)
+
+class Faulty(ToyData):
+    def sample(self, index, rng):
+        if index == 5 and rng is not None:
+            fault("sample")
+        return super().sample(index, rng)
+
+class Watched:
+    def __init__(self, options):
+        self.calls = 0
+    def __call__(self, prediction, batch):
+        self.calls += 1
+        if self.calls == 7:
+            fault("measuring")
+        return {}
+
+@hookimpl
+def engine_losses(register):
+    register("seen", Options, Seen)
+
+@hookimpl
+def engine_datasets(register):
+    register("faulty", DataOptions, Faulty)
+
+@hookimpl
+def engine_metrics(register):
+    register("watched", Options, Watched, produces=lambda options: [])
+
+@hookimpl
+def engine_gates(register):
+    register("contrary", Options, lambda options: lambda context: Verdict(os.environ["SAYS_" + RANK], "so it is"))
 
 @hookimpl
 def engine_step(event):
@@ -42,96 +86,172 @@ def engine_step(event):
 '''
 
 
-def test_two_processes_that_are_told_to_stop_leave_at_one_step_and_resume_identically(
-    process: Command, engine: Command, toy_recipe: WriteRecipe, tmp_path: Path
+@pytest.fixture
+def helped(toy_recipe: WriteRecipe, tmp_path: Path) -> WriteRecipe:
+    """toy_recipe(...) with the helpers above among its plugins."""
+    (tmp_path / "helpers.py").write_text(HELPERS)
+
+    def write(**changes: object) -> Path:
+        path = toy_recipe(**changes)
+        path.write_text(path.read_text().replace('toy_plugin.py"', 'toy_plugin.py", "helpers.py"'))
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("sharding", [{}, FSDP], ids=["copies", "shards"])
+def test_two_processes_learn_at_every_step_what_one_learns(
+    two: Command, engine: Command, helped: WriteRecipe, tmp_path: Path, sharding: dict[str, str]
 ) -> None:
-    (tmp_path / "slow.py").write_text(SLOW)
+    train = {"ema": 0.5, "accumulate": 2, "log_every": 1, "losses": [{"name": "seen"}]}
+    evaluate = {"batch_size": 4}  # three batches of ten samples: two for one process, one for the other
+    done = two("run", helped(train={**train, "batch_size": 2}, evaluate=evaluate), **sharding)
+    assert done.code == 0, done.err
+    run = only_run(tmp_path)
+    seen = [(tmp_path / f"seen-{rank}").read_text().splitlines() for rank in "01"]
+    recipe = helped(file="one.toml", train={**train, "batch_size": 4}, evaluate=evaluate)
+    (tmp_path / "seen-0").unlink()
+    assert engine("run", recipe, "--runs", "alone").code == 0
+    (alone,) = (tmp_path / "alone" / "toy").iterdir()
+
+    whole = (tmp_path / "seen-0").read_text().splitlines()
+    shares = [sorted(f"{one} {other}".split()) for one, other in zip(*seen, strict=True)]
+    assert shares == [sorted(batch.split()) for batch in whole], (
+        "the two have one batch between them, and no sample twice"
+    )
+    assert [event["event"] for event in events_of(run)] == [event["event"] for event in events_of(alone)]
+    for ours, theirs in zip(events_of(run, "step"), events_of(alone, "step"), strict=True):
+        assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-6), ours
+        assert ours["gradient_norm"] == pytest.approx(theirs["gradient_norm"], rel=1e-5), ours
+    for stage in "ABC":
+        one, other = weights_of(alone, stage), weights_of(run, stage)
+        for name in one:
+            torch.testing.assert_close(other[name], one[name], atol=1e-6, rtol=0)
+    measured = "stage-A/evaluation-before-off.json"  # by the same weights: bit for bit
+    assert json.loads((run / measured).read_text()) == json.loads((alone / measured).read_text())
+    assert (tmp_path / "printed-0").read_text().count("held-out data") == 1
+    assert (tmp_path / "printed-1").read_text() == "", "one process tells, the other is quiet"
+
+
+@contextmanager
+def signalled(folder: Path, steps: int) -> Iterator[None]:
+    """Send SIGTERM to this process once a run in `folder` has told of so many steps."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.01):
+            logs = list(folder.glob("runs/toy/*/events.jsonl"))
+            if logs and logs[0].read_text().count('"event": "step"') >= steps:
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+
+
+@pytest.mark.parametrize("sharding", [{}, FSDP], ids=["copies", "shards"])
+def test_two_processes_that_are_told_to_stop_leave_at_one_step_and_resume_identically(
+    two: Command, engine: Command, helped: WriteRecipe, tmp_path: Path, sharding: dict[str, str]
+) -> None:
     train = {"batch_size": 2, "ema": 0.5, "log_every": 1}
-    path = toy_recipe(model={"dropout": 0.3}, train=train)  # every process drops other numbers
-    path.write_text(path.read_text().replace('toy_plugin.py"', 'toy_plugin.py", "slow.py"'))
-    cpu = {"ACCELERATE_USE_CPU": "true"}
-    assert process("run", path, "--runs", "untouched", launcher=TWO, **cpu).code == 0
+    path = helped(model={"dropout": 0.3, "norm": True}, train=train)  # every process drops other numbers
+    assert two("run", path, "--runs", "untouched", **sharding).code == 0
     (untouched,) = (tmp_path / "untouched" / "toy").iterdir()
 
-    launched = subprocess.Popen(
-        [sys.executable, *TWO, "run", path],
-        cwd=tmp_path,
-        env={**os.environ, **cpu, "OMP_NUM_THREADS": "1", "STEP_SECONDS": "0.2"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-        text=True,
-    )
-    deadline = time.monotonic() + 100
-    while time.monotonic() < deadline:
-        logs = list(tmp_path.glob("runs/toy/*/events.jsonl"))
-        if logs and logs[0].read_text().count('"event": "step"') >= 15:
-            break
-        time.sleep(0.02)
-    os.killpg(launched.pid, signal.SIGTERM)  # as a scheduler does: the launcher and both processes get it
-    told = launched.communicate(timeout=100)[1]
+    with signalled(tmp_path, steps=15):
+        stopped = two("run", path, STEP_SECONDS="0.05", **sharding)
     run = only_run(tmp_path)
-    assert json.loads((run / "status.json").read_text())["status"] == "interrupted", told
+    assert stopped.code == 5, stopped.err
+    assert stopped.err.count("stopped by SIGTERM at step") == 1, "told once"
+    assert stopped.err.strip().endswith(f"go on with: engine run {Path('runs/toy') / run.name} --resume --processes 2")
+    assert json.loads((run / "status.json").read_text())["status"] == "interrupted"
     assert 15 <= len(events_of(run, "step")) < 36
 
     alone = engine("run", run, "--resume")
     assert alone.code == 2
     assert "started with 2 processes and is resumed with 1" in alone.err
-    assert "resume it with 2 processes" in alone.err
+    assert "--processes 2" in alone.err
 
-    assert process("run", run, "--resume", launcher=TWO, **cpu).code == 0
+    resumed = two("run", run, "--resume", **sharding)
+    assert resumed.code == 0, resumed.err
     for stage in "ABC":
         one, other = weights_of(untouched, stage), weights_of(run, stage)
         assert all(torch.equal(one[name], other[name]) for name in one), stage
-    steps = [(event["stage"], event["step"]) for event in events_of(run, "step")]
-    assert steps == [(stage, step) for stage in "ABC" for step in range(1, 13)]
+    figures = ("stage", "step", "loss", "gradient_norm")
+    told = [[[event[name] for name in figures] for event in events_of(each, "step")] for each in (run, untouched)]
+    assert told[0] == told[1]
 
 
-CONTRARY = '''
-"""A figure that falls with every evaluation in the first process, and rises in the others."""
-import os
-import torch
-from engine.contracts import Verdict
-from engine.hookspecs import hookimpl
-from pydantic import BaseModel
-
-class Options(BaseModel):
-    pass
-
-leads = os.environ["RANK"] == "0"
-
-class Contrary:
-    def __init__(self, options):
-        self.figure = 0.0
-
-    def __call__(self, prediction, batch):
-        self.figure += -1.0 if leads else 1.0
-        return {"contrary": (torch.full((len(prediction.value),), self.figure), torch.ones(len(prediction.value)))}
-
-def verdict(options):
-    return lambda context: Verdict("pass" if leads else "fail", "of the first process")
-
-@hookimpl
-def engine_metrics(register):
-    register("contrary", Options, Contrary, produces=lambda options: ["contrary"])
-
-@hookimpl
-def engine_gates(register):
-    register("contrary", Options, verdict)
-'''
-
-
-def test_processes_that_measure_differently_save_and_pass_gates_together(
-    process: Command, toy_recipe: WriteRecipe, tmp_path: Path
+def test_a_signal_to_one_process_while_both_measure_stops_both(
+    two: Command, helped: WriteRecipe, tmp_path: Path
 ) -> None:
-    (tmp_path / "contrary.py").write_text(CONTRARY)
-    path = toy_recipe(
-        train={"evaluate_every": 2},
-        evaluate={"metrics": [{"name": "error"}, {"name": "contrary"}], "best": "contrary"},
-        stage=[{**STAGE_A, "gate": [{"check": "contrary", "at": "exit"}]}],
-    )
-    path.write_text(path.read_text().replace('toy_plugin.py"', 'toy_plugin.py", "contrary.py"'))
-    done = process("run", path, launcher=TWO, ACCELERATE_USE_CPU="true")
-    assert done.code == 0, done.err
-    saved = events_of(only_run(tmp_path), "checkpoint_saved")
-    assert [(event["step"], event["best"]) for event in saved] == [(step, True) for step in range(2, 13, 2)]
+    metrics = [{"name": "error"}, {"name": "watched"}]
+    train = {"batch_size": 2, "evaluate_every": 5}
+    path = helped(train=train, stage=[STAGE_A], evaluate={"batch_size": 1, "metrics": metrics})
+    assert two("run", path, "--runs", "untouched").code == 0
+    (untouched,) = (tmp_path / "untouched" / "toy").iterdir()
+    stopped = two("run", path, FAULT="measuring 1 SIGTERM")
+    assert stopped.code == 5, stopped.err
+    assert "while it was measured" in stopped.err
+    assert two("run", only_run(tmp_path), "--resume").code == 0
+    one, other = weights_of(untouched, "A"), weights_of(only_run(tmp_path), "A")
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("raise", "error data.train (faulty) failed at sample 5: ValueError: a broken sample"),
+        ("SIGKILL", "error process 1 of 2 was killed by SIGKILL; go on from the last checkpoint with --resume"),
+    ],
+)
+def test_a_process_that_fails_alone_ends_the_other_and_is_told_once(
+    two: Command, helped: WriteRecipe, how: str, words: str
+) -> None:
+    began = time.monotonic()
+    failed = two("run", helped(data={"train": {"plugin": "faulty"}}), FAULT=f"sample 1 {how}")
+    assert failed.code == 1
+    assert failed.err.splitlines() == [words]
+    assert time.monotonic() - began < 60, "the other does not wait for it until torch's patience ends"
+
+
+def test_the_first_process_decides_at_gates(two: Command, helped: WriteRecipe, tmp_path: Path) -> None:
+    path = helped(stage=[{**STAGE_A, "steps": 1, "gate": [{"check": "contrary", "at": "exit"}]}])
+    assert two("run", path, "--runs", "passed", SAYS_0="pass", SAYS_1="fail").code == 0
+    refused = two("run", path, SAYS_0="fail", SAYS_1="pass")
+    assert refused.code == 4
+    assert refused.err.splitlines() == ["error gate 'contrary' at the exit of stage A says fail: so it is"]
+    assert json.loads((only_run(tmp_path) / "status.json").read_text())["status"] == "refused"
+
+
+def test_numbers_that_are_not_finite_in_one_process_end_both_with_3(two: Command, toy_recipe: WriteRecipe) -> None:
+    ((_, spoilt), *_) = Order(24, 2, 0, "A", (1, 2)).draws(3)
+    path = toy_recipe(train={"batch_size": 2}, stage=[STAGE_A], data={"train": {"spoil": spoilt}})
+    failed = two("run", path)
+    assert failed.code == 3, failed.err
+    assert failed.err.count("not finite at step 3") == 1
+
+
+def test_what_cannot_be_done_in_several_processes_is_refused_in_words(
+    two: Command, engine: Command, toy_recipe: WriteRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = toy_recipe()
+    old = two("run", path, **{**FSDP, "FSDP_VERSION": "1"})
+    assert old.code == 2
+    assert "FSDP was asked for with fsdp_version 1" in old.err
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "false")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    few = engine("run", path, "--processes", "2")
+    assert few.code == 2
+    assert "--processes 2 needs as many GPUs, and this machine has 1" in few.err
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    assert "does not train with DeepSpeed" in engine("run", path).err
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    other = engine("run", path, "--processes", "2")
+    assert other.code == 2
+    assert "--processes 2 was asked for in one of 4 processes that a launcher started" in other.err
