@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-
-from torch import nn
+from typing import Any, Protocol
 
 from engine.errors import InputError, Problem, nearest
 
@@ -37,6 +36,22 @@ def _skip_optional(places: set[int], wanted: Sequence[str]) -> set[int]:
     return reached
 
 
+class Named(Protocol):
+    """What patterns are held against: a module, or what is known of one that is not built (`engine.stages.outline`)."""
+
+    def named_modules(self) -> Iterable[tuple[str, Any]]:
+        """Every module with its name."""
+        ...
+
+    def named_parameters(self) -> Iterable[tuple[str, Any]]:
+        """Every parameter with its name."""
+        ...
+
+    def named_buffers(self) -> Iterable[tuple[str, Any]]:
+        """Every buffer with its name."""
+        ...
+
+
 @dataclass(frozen=True)
 class Selection:
     """What a stage trains. Names are full, as in `named_parameters`; `modules` are those in training mode."""
@@ -48,7 +63,7 @@ class Selection:
 
 
 def select(
-    system: nn.Module,
+    system: Named,
     trainable: Sequence[str],
     frozen: Sequence[str],
     *,

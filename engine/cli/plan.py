@@ -30,24 +30,21 @@ def plan(
 
         engine plan recipe.toml
     """
-    import torch
-
-    from engine.runs.execute import check_patterns
-    from engine.stages.runner import select_stage
+    from engine.stages.outline import keep
+    from engine.stages.patterns import check_patterns
 
     asked = read_recipe(recipe, overrides)
     out = console(as_json=json)
     session = open_session(asked, out)
-    check_patterns(session)
-    with torch.device("meta"):
-        system = session.bare_system()
+    system = session.outline()
+    keep(asked, system)
+    selections = check_patterns(asked, system)
     weights = session.pretrained()
     start = (
         "fresh weights"
         if weights is None
         else f"{asked.model.weights}{'' if weights.is_file() else ' (file not there yet)'}"
     )
-    selections = [select_stage(session, stage, index, system) for index, stage in enumerate(asked.stages)]
     if json:
         stages = [_as_data(stage, selection, system) for stage, selection in zip(asked.stages, selections, strict=True)]
         print_json({"name": asked.name, "weights": start, "stages": stages})

@@ -18,12 +18,13 @@ from engine.contracts import Dataset, Evaluation, Verdict
 from engine.data.loader import Order, to_device, training_batches
 from engine.errors import GateRefusedError, WorldError
 from engine.files import file_digest, read_json, write_whole
-from engine.globs import Selection, select
+from engine.globs import Selection
 from engine.prediction import Batch
 from engine.recipe.schema import GateTable, Stage
 from engine.stages import freeze
 from engine.stages.caching import training_samples
 from engine.stages.gating import Measured, action, ask, decided
+from engine.stages.patterns import select_stage
 from engine.stages.proof import prove_gradients, prove_identity
 from engine.stages.session import Session, stage_seed
 from engine.system import System
@@ -203,7 +204,7 @@ class StageRun:
 
     def selection(self, system: System) -> Selection:
         """What this stage trains; InputError for patterns that select nothing."""
-        return select_stage(self.session, self.stage, self.index, system)
+        return select_stage(self.session.recipe, self.stage, self.index, system)
 
     def _losses(self) -> WeightedLosses:
         get = self.session.plugins.get
@@ -380,11 +381,3 @@ def finished(folder: Path, warn: Callable[[str], None]) -> dict[str, Any] | None
         warn(f"{weights} is {'damaged: it differs from its digest' if weights.is_file() else 'missing'}; {again}")
         return None
     return record
-
-
-def select_stage(session: Session, stage: Stage, index: int, system: System) -> Selection:
-    """Apply a stage's patterns to the system; InputError for patterns that select nothing, with their place."""
-    recipe = session.recipe
-    where = [recipe.where("stage", index, "trainable", i) for i in range(len(stage.trainable))]
-    where += [recipe.where("stage", index, "frozen", i) for i in range(len(stage.frozen))]
-    return select(system, stage.trainable, stage.frozen, absent=None if stage.injection else "injection", where=where)

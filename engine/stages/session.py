@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from engine import events
 from engine.checkpoints.weights import load_system, read_weights
@@ -144,6 +145,11 @@ class Session:
         names = (f"the model {self.recipe.model.plugin}", f"the injection {corrects}")
         return System(base, injection, model.extra["target"], names)
 
+    def outline(self) -> System:
+        """The same on torch's meta device: names and shapes, without memory for tensors."""
+        with torch.device("meta"), _Undrawn():
+            return self.bare_system()
+
     def system(self, weights: Path | None = None) -> System:
         """A system in evaluation mode on the device: fresh, then the model's pretrained weights, then `weights`."""
         system = self.bare_system()
@@ -156,8 +162,7 @@ class Session:
 
     def pretrained(self) -> Path | None:
         """The file that `[model] weights` names, one that the plugin ships or a path; None when there is none."""
-        name = self.recipe.model.weights
-        return None if name is None else self.plugins.get("models", self.recipe.model.plugin).weights_file(name)
+        return self.recipe.pretrained
 
     def predictions(
         self,
@@ -205,6 +210,13 @@ class Session:
         """Whether the samples of a data set have all of `fields`, as its first one tells."""
         first = next(evaluation_batches(Fixed(self.dataset(split)), 1, workers=0, pin=False))
         return all(name in first for name in fields)
+
+
+class _Undrawn(TorchFunctionMode):
+    """Leaves normal numbers undrawn: on the meta device torch would import its compiler, a second, to see their shape."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return args[0] if func is torch.Tensor.normal_ else func(*args, **(kwargs or {}))
 
 
 def stage_seed(seed: int, stage: str) -> int:
