@@ -8,7 +8,7 @@ run, the modules themselves are asked.
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
+import importlib.util
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -86,9 +86,17 @@ def _alone(names: Iterable[str]) -> Iterator[tuple[str, None]]:
     return ((name, None) for name in names)
 
 
+def _torch() -> str:
+    """What torch says of its version, read from its file."""
+    spec = importlib.util.find_spec("torch")
+    assert spec is not None, "torch is a dependency"
+    assert spec.origin is not None, "torch is a package with a file"
+    return Path(spec.origin).with_name("version.py").read_text()
+
+
 def _path(recipe: Recipe) -> Path:
     get, resolved = recipe.registry.get, recipe.resolved()
-    of = [FORMAT, importlib.metadata.version("torch"), code_of(get("models", recipe.model.plugin))]
+    of = [FORMAT, _torch(), code_of(get("models", recipe.model.plugin))]
     of.append({key: value for key, value in resolved["model"].items() if key != "weights"})
     if recipe.injection is not None:
         of += [resolved["injection"], code_of(get("injections", recipe.injection.plugin))]

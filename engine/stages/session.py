@@ -213,7 +213,7 @@ class Session:
 
 
 class _Undrawn(TorchFunctionMode):
-    """Leaves normal numbers undrawn: on the meta device torch would import its compiler, a second, to see their shape."""
+    """Leaves normal numbers undrawn: on the meta device torch imports its compiler, which takes a second, for them."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return args[0] if func is torch.Tensor.normal_ else func(*args, **(kwargs or {}))
