@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich.markup import escape
 
 from engine.cli.opening import JsonOption, RecipeArgument, SetOption, console, open_session, print_json, read_recipe
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     from engine.globs import Selection
     from engine.recipe.schema import Stage
+    from engine.stages.session import Session
     from engine.system import System
 
 DEPTH = 2
@@ -22,20 +24,26 @@ DEPTH = 2
 def plan(
     recipe: RecipeArgument,
     overrides: SetOption = [],  # noqa: B006  # typer copies the default, and None would need a second type
+    measured: Annotated[
+        bool, typer.Option("--measure", help="Make a few steps of every stage, and tell what all would cost.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Show what would happen: stages, weights, gates, and the tree of modules with what trains and what is frozen.
 
-    Modules are built on torch's meta device: no data is read, no weights are loaded.
+    Modules are built on torch's meta device: no data is read, no weights are loaded. With --measure they are, and the
+    estimate tells how long each stage takes, its memory, and what it writes; nothing is written into runs/.
 
         engine plan recipe.toml
+
+        engine plan recipe.toml --measure
     """
     from engine.stages.outline import keep
     from engine.stages.patterns import check_patterns
 
     asked = read_recipe(recipe, overrides)
     out = console(as_json=json)
-    session = open_session(asked, out)
+    session = open_session(asked, console(as_json=json or measured))
     system = session.outline()
     keep(asked, system)
     selections = check_patterns(asked, system)
@@ -47,7 +55,7 @@ def plan(
     )
     if json:
         stages = [_as_data(stage, selection, system) for stage, selection in zip(asked.stages, selections, strict=True)]
-        print_json({"name": asked.name, "weights": start, "stages": stages})
+        print_json({"name": asked.name, "weights": start, "stages": stages, **(_costs(session) if measured else {})})
         return
     out.print(
         f"[bold]{asked.name}[/bold], starting from {escape(start)}, {_count(system.parameters()):,} parameters",
@@ -57,6 +65,21 @@ def plan(
         for line in _about(stage, selection, system):
             out.print(line, soft_wrap=True, markup=True)
         out.print(_tree(system, selection))
+    if measured:
+        from engine.reporting.tables import cost_table
+
+        out.print(cost_table(**_costs(session)["cost"]))
+
+
+def _costs(session: Session) -> dict[str, Any]:
+    """What every stage costs and how it was measured, for the JSON document and for the table."""
+    from dataclasses import asdict
+
+    from engine.runs import cost
+
+    stages = [{**asdict(each), "seconds": each.seconds} for each in cost.measure(session)]
+    how = {"steps": cost.STEPS, "warm_up": cost.STEPS, "samples": cost.SAMPLES, "device": str(session.device)}
+    return {"cost": {"stages": stages, "seconds": sum(each["seconds"] for each in stages), "how": how}}
 
 
 def _about(stage: Stage, selection: Selection, system: System) -> list[str]:

@@ -45,6 +45,7 @@ class StageRun:
 
     source: the weights file it starts from, None for the pretrained base. rows: the final table, which grows as the
     stage is measured, so that a stage that ends badly is in it too. extends: the stage trains on from its own weights.
+    stores: where frozen outputs are kept, in place of the cache.
     """
 
     session: Session
@@ -54,6 +55,7 @@ class StageRun:
     source: Path | None
     rows: list[dict[str, Any]]
     extends: bool = False
+    stores: Path | None = None
     gates: list[dict[str, Any]] = field(default_factory=list)
     first_row: int = field(init=False)
     samples: Dataset = field(init=False)
@@ -87,7 +89,7 @@ class StageRun:
                     Measured(self.session, system, self.stage.name, self.folder, self.stage.injection), "before"
                 )
             self._write(ENTRY, {})
-        frozen = self._train(system, store, resume)
+        frozen = self.train(system, store, resume)
         measured = Measured(self.session, system, self.stage.name, self.folder, self.stage.injection)
         self._measure(measured, "after")
         for gate in self._gates("exit"):
@@ -166,7 +168,7 @@ class StageRun:
             self.rows += record["rows"]
         return self.session.system(self.source)
 
-    def _train(
+    def train(
         self, system: System, store: CheckpointStore, resume: Checkpoint | None
     ) -> tuple[Selection, freeze.Fingerprint]:
         """Freeze, prove, train; what was selected and the fingerprint of the frozen part before the first step."""
@@ -175,7 +177,7 @@ class StageRun:
         losses = self._losses()
         freeze.apply(system, selection)
         before = self._fingerprint(system, selection, resumed=resume is not None)
-        self.samples = training_samples(session, stage, self.index, system)
+        self.samples = training_samples(session, stage, self.index, system, self.stores)
         # After the data are prepared and cached, which may draw numbers and is done once for many runs.
         seed_everything(stage_seed(session.recipe.seed, stage.name))
         if not resume:
@@ -186,7 +188,7 @@ class StageRun:
             system=system,
             selection=selection,
             losses=losses,
-            batches=self._batches,
+            batches=session.trace(self._batches, stage, self.folder) if session.trace else self._batches,
             accelerator=session.accelerator,
             store=store,
             emit=session.emit,
@@ -276,7 +278,7 @@ class StageRun:
 
     def _measure(self, measured: Measured, moment: str) -> Evaluation:
         """Evaluate with every warp that matters to the stage; the predicted one, as at inference, is the result."""
-        for warp in self._warps():
+        for warp in self.warps():
             evaluation = measured.evaluate("gt" if warp == "gt" else "pred")
             self.session.emit(events.Evaluated(self.stage.name, moment, warp, "none", evaluation))
             name = f"evaluation-{moment.replace(' ', '-')}-{warp}.json"
@@ -308,7 +310,8 @@ class StageRun:
             "base": dict(evaluation.base_mean),
         }
 
-    def _warps(self) -> list[str]:
+    def warps(self) -> list[str]:
+        """What aligns the signal in each evaluation of the stage, the last one as at inference."""
         if self.stage.warp is None:
             return ["off"]
         aligned_by_truth = max(self.stage.warp.gt_share(0.0), self.stage.warp.gt_share(1.0)) > 0

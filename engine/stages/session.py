@@ -21,7 +21,7 @@ from engine.errors import InputError, Problem
 from engine.files import write_json
 from engine.plugins import Plugins
 from engine.prediction import Batch, Prediction
-from engine.recipe.schema import Recipe
+from engine.recipe.schema import Recipe, Stage
 from engine.stages.damaged import DamagedSamples
 from engine.system import System, Warp
 from engine.training.evaluate import evaluate, predictions
@@ -32,15 +32,22 @@ from engine.training.state import seed_everything
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+Batches = Callable[[int, int], Iterator[Batch]]
+"""batches(first, last): the batches of a stage from micro-step `first`."""
+
 
 @dataclass
 class Session:
-    """A recipe at work. Data sets are built and prepared at first use, systems on request."""
+    """A recipe at work. Data sets are built and prepared at first use, systems on request.
+
+    trace: what watches the batches of each stage, given them with the stage and its folder.
+    """
 
     recipe: Recipe
     plugins: Plugins
     emit: Callable[[Any], None]
     stop: StopRequest = field(default_factory=StopRequest)
+    trace: Callable[[Batches, Stage, Path], Batches] | None = None
     _datasets: dict[str, Source] = field(default_factory=dict)
 
     @cached_property
