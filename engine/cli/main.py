@@ -60,7 +60,6 @@ app = typer.Typer(
     cls=Commands,
     help="Train a base network and the module that corrects it, in stages declared by a recipe.",
     epilog=EPILOG,
-    no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -84,7 +83,7 @@ def options(
 def main() -> None:
     """Run the command line; an error of the engine is printed in words and its exit code returned."""
     try:
-        app()
+        app(prog_name="engine")
     except EngineError as error:
         tell(error)
         sys.exit(error.exit_code)

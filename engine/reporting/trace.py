@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,6 +66,7 @@ class StepTrace:
     def _profiler(self, micro: int, keep: Callable[[profile], None]) -> profile:
         from torch.profiler import ProfilerActivity, profile, schedule
 
+        os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or torch writes two lines of its own to standard error
         kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if self._device == "cuda" else [])]
         plan = schedule(skip_first=(SKIPPED - 1) * micro, wait=0, warmup=micro, active=RECORDED * micro, repeat=1)
         return profile(activities=kinds, schedule=plan, on_trace_ready=keep)

@@ -73,9 +73,12 @@ def code_of(registered: Registered) -> list[str]:
 
     The files are those of the top package of the plugin's options; what it imports from elsewhere is not seen.
     """
-    module = sys.modules[registered.options.__module__.partition(".")[0]]
-    folders = [Path(folder) for folder in getattr(module, "__path__", ())]
-    files = sorted(file for folder in folders for file in folder.rglob("*.py")) or [Path(str(module.__file__))]
+    name = registered.options.__module__
+    module = sys.modules[name]
+    file, is_package = Path(str(module.__file__)), hasattr(module, "__path__")
+    # Levels above the file at which the top package lies; a folder of its name elsewhere on the path is another thing.
+    up = name.count(".") - 1 + is_package
+    files = [file] if up < 0 else sorted(file.parents[up].rglob("*.py"))
     sha = hashlib.sha256()
     for file in files:
         sha.update(hashlib.sha256(file.read_bytes()).digest())
