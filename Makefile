@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RECIPE ?= recipes/s2m2_pol.toml
 
-.PHONY: demo test faults lint clean resume-peers bench-data
+.PHONY: demo test faults lint clean resume-peers bench-data bench-startup
 
 demo: $(VENV)/.installed
 	$(BIN)/engine run $(RECIPE)
@@ -46,6 +46,10 @@ resume-peers: $(VENV)/.installed $(PEERS:%=.venv-peers-%/.installed)
 # How fast samples are read from each way to keep them, and their size: the table in docs/data.md.
 bench-data: $(VENV)/.installed-bench
 	OMP_NUM_THREADS=1 nice $(BIN)/python benchmarks/data/measure.py --write docs/data.md
+
+# How long the command line takes to answer: the table in docs/bench_startup.md. To be run on a quiet machine.
+bench-startup: $(VENV)/.installed
+	$(BIN)/python benchmarks/startup.py --write docs/bench_startup.md
 
 $(VENV)/.installed-bench: $(VENV)/.installed
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[bench]"

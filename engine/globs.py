@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-
-from torch import nn
+from typing import Any, Protocol
 
 from engine.errors import InputError, Problem, nearest
 
@@ -14,27 +13,40 @@ from engine.errors import InputError, Problem, nearest
 def matches(pattern: str, name: str) -> bool:
     """Whether a dotted name fits a pattern: `*` stays within one level, `**` stands for any number of levels.
 
-    All places in the pattern that the levels read so far can have led to are followed at once, so the time is
+    A level that does not fit is given to the last `**` before it, as in any matching of stars, so the time is at most
     (levels of the name) x (levels of the pattern) whatever the pattern.
     """
-    wanted = pattern.split(".")
-    reached = _skip_optional({0}, wanted)
-    for level in name.split("."):
-        onward = {at for at in reached if at < len(wanted) and wanted[at] == "**"}
-        onward |= {
-            at + 1 for at in reached if at < len(wanted) and wanted[at] != "**" and fnmatchcase(level, wanted[at])
-        }
-        reached = _skip_optional(onward, wanted)
-    return len(wanted) in reached
-
-
-def _skip_optional(places: set[int], wanted: Sequence[str]) -> set[int]:
-    reached = set(places)
-    for at in sorted(places):
-        while at < len(wanted) and wanted[at] == "**":
+    wanted, levels = pattern.split("."), name.split(".")
+    at = level = 0
+    stars, given = -1, 0  # the last `**`, and the levels up to which it stands
+    while level < len(levels):
+        if at < len(wanted) and wanted[at] == "**":
+            stars, given = at, level
             at += 1
-            reached.add(at)
-    return reached
+        elif at < len(wanted) and (wanted[at] == levels[level] or fnmatchcase(levels[level], wanted[at])):
+            at, level = at + 1, level + 1
+        elif stars >= 0:
+            given += 1
+            at, level = stars + 1, given
+        else:
+            return False
+    return all(each == "**" for each in wanted[at:])
+
+
+class Named(Protocol):
+    """What patterns are held against: a module, or what is known of one that is not built (`engine.stages.outline`)."""
+
+    def named_modules(self) -> Iterable[tuple[str, Any]]:
+        """Every module with its name."""
+        ...
+
+    def named_parameters(self) -> Iterable[tuple[str, Any]]:
+        """Every parameter with its name."""
+        ...
+
+    def named_buffers(self) -> Iterable[tuple[str, Any]]:
+        """Every buffer with its name."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -48,7 +60,7 @@ class Selection:
 
 
 def select(
-    system: nn.Module,
+    system: Named,
     trainable: Sequence[str],
     frozen: Sequence[str],
     *,

@@ -20,7 +20,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -364,8 +364,7 @@ def load(extra: Sequence[Path] = ()) -> Plugins:
     for name, module in BUILTINS.items():
         plugins.add_installed(name, OWN_DISTRIBUTION, partial(importlib.import_module, module))
     for entry in sorted(importlib.metadata.entry_points(group=GROUP), key=_own_first):
-        distribution = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "unknown distribution"
-        plugins.add_installed(entry.name, distribution, entry.load)
+        plugins.add_installed(entry.name, _distribution(entry.dist) or "unknown distribution", entry.load)
     problems = [Problem(str(path), reason) for path in extra for reason in plugins.add_path(path)]
     if problems:
         raise InputError(problems)
@@ -381,8 +380,17 @@ def module_name(path: Path) -> str:
 
 def _own_first(entry: importlib.metadata.EntryPoint) -> tuple[bool, str, str]:
     """Sort key: what the engine ships keeps its names against any other distribution; then the order is by name."""
-    distribution = entry.dist.name if entry.dist else ""
-    return distribution != OWN_DISTRIBUTION, entry.name, distribution
+    distribution = _distribution(entry.dist)
+    return distribution.partition(" ")[0] != OWN_DISTRIBUTION, entry.name, distribution
+
+
+@cache
+def _distribution(of: importlib.metadata.Distribution | None) -> str:
+    """Name and version, empty for none; kept because each of the two reads and parses a file again."""
+    if of is None:
+        return ""
+    about = of.metadata
+    return f"{about['Name']} {about['Version']}"
 
 
 def _import_file(path: Path) -> ModuleType:

@@ -11,7 +11,7 @@ import typer
 from engine.cli import inspecting
 from engine.cli.opening import RecipeArgument, SetOption, console, open_session, read_recipe
 
-app = typer.Typer(help="Inspect data, and pack them.", no_args_is_help=True)
+app = typer.Typer(help="Inspect data, and pack them.", no_args_is_help=True, add_completion=False)
 app.command("inspect")(inspecting.inspect)
 
 

@@ -3,36 +3,67 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
+from typer.core import TyperCommand, TyperGroup
 
-from engine import __version__
-from engine.cli import check, data, evaluation, feasibility, plan, plugins, run, runs, verify
 from engine.errors import EngineError, InputError, WorldError
 
 EPILOG = (
     "Exit codes: 0 done, 1 the world, 2 your input, 3 diverged, 4 a gate said no, 5 interrupted (resume with --resume)."
 )
 
+COMMANDS = {
+    "run": ("run:run", "Train a recipe's stages in order."),
+    "plan": ("plan:plan", "Show what would happen, and measure what it would cost."),
+    "check": ("check:check", "Validate recipes."),
+    "check-feasibility": ("feasibility:check_feasibility", "Hold the base's error against the correction's bound."),
+    "verify-resume": ("verify:verify_resume", "Prove that an interrupted run ends with the same bits."),
+    "eval": ("evaluation:evaluate", "Measure weights on held-out data."),
+    "plugins": ("plugins:plugins", "List everything that plugins bring."),
+    "data": ("data:app", "Inspect data, and pack them."),
+    "runs": ("runs:app", "See what runs leave on the disk, and remove it."),
+}
+"""Command -> (its place in engine.cli, a line for the list of commands, which imports none of them)."""
+
+
+class Commands(TyperGroup):
+    """The commands, each imported when it is called, when its own help is asked for, or when its options are completed.
+
+    typer's types for a context have changed place between its versions, hence Any.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = {name: TyperCommand(name, help=line) for name, (_, line) in COMMANDS.items()}
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The real command in place of its line in the list."""
+        name, listed, rest = super().resolve_command(ctx, args)
+        return name, listed and _imported(COMMANDS[listed.name or ""][0]), rest
+
+
+def _imported(place: str) -> Any:
+    """The command at "module:name" of engine.cli: a function, or a typer app with commands of its own."""
+    module, _, name = place.partition(":")
+    found = getattr(import_module(f"engine.cli.{module}"), name)
+    if isinstance(found, typer.Typer):
+        return typer.main.get_command(found)
+    alone = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+    alone.command()(found)
+    return typer.main.get_command(alone)
+
+
+# Without markup typer imports no rich, which would double the time to the first line of help; a command's help has it.
 app = typer.Typer(
+    cls=Commands,
     help="Train a base network and the module that corrects it, in stages declared by a recipe.",
     epilog=EPILOG,
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-app.command("run")(run.run)
-app.command("plan")(plan.plan)
-app.command("check")(check.check)
-app.command("check-feasibility")(feasibility.check_feasibility)
-app.command("verify-resume")(verify.verify_resume)
-app.command("eval")(evaluation.evaluate)
-app.command("plugins")(plugins.plugins)
-app.add_typer(data.app, name="data")
-app.add_typer(runs.app, name="runs")
 
 
 @app.callback(invoke_without_command=True)
@@ -42,6 +73,8 @@ def options(
 ) -> None:
     """Options before the command."""
     if version:
+        from engine import __version__
+
         typer.echo(f"engine {__version__}")
         raise typer.Exit
     if context.invoked_subcommand is None:
@@ -60,13 +93,16 @@ def main() -> None:
 def command_line() -> None:
     """Run the command line; whatever its user can do something about is raised as an EngineError."""
     try:
-        app()
+        app(prog_name="engine")
     except OSError as error:  # the world again: a full disk, a folder that may not be written to
         raise WorldError(f"{error.filename}: {error.strerror}" if error.filename else str(error)) from error
 
 
 def tell(error: EngineError) -> None:
     """Print an error to standard error: a line a problem, then what to do next."""
+    from rich.console import Console
+    from rich.markup import escape
+
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     lines = [str(problem) for problem in error.problems] if isinstance(error, InputError) else [str(error)]
     for line in lines:

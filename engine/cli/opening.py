@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from engine.errors import InputError, WorldError
 from engine.plain import finite
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from engine.recipe.schema import Recipe
     from engine.stages.session import Session
 
@@ -41,6 +42,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 
 def console(as_json: bool = False) -> Console:
     """Where text goes: standard output, or standard error when standard output carries JSON."""
+    from rich.console import Console
+
     return Console(stderr=as_json, highlight=False)
 
 

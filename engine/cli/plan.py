@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich.markup import escape
 
 from engine.cli.opening import (
@@ -35,6 +36,9 @@ def plan(
     recipe: RecipeArgument,
     overrides: SetOption = [],  # noqa: B006  # typer copies the default, and None would need a second type
     runs: RunsOption = Path("runs"),
+    measured: Annotated[
+        bool, typer.Option("--measure", help="Make a few steps of every stage, and tell what all would cost.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Show what would happen: stages, weights, gates, and the tree of modules with what trains and what is frozen.
@@ -42,33 +46,35 @@ def plan(
     Modules are built on torch's meta device: no data is read, no weights are loaded. A stage that a run under --runs
     has finished is reused where nothing it depends on has changed; where it runs, the change is named.
 
-        engine plan recipe.toml
-    """
-    import torch
+    With --measure data and weights are read, and the estimate tells how long each stage takes, its memory, and what it
+    writes; nothing is written into runs/.
 
-    from engine.runs.execute import check_patterns
-    from engine.stages.runner import select_stage
+        engine plan recipe.toml
+
+        engine plan recipe.toml --measure
+    """
+    from engine.stages.outline import keep
+    from engine.stages.patterns import check_patterns
 
     asked = read_recipe(recipe, overrides)
     out = console(as_json=json)
-    session = open_session(asked, out)
-    check_patterns(session)
-    with torch.device("meta"):
-        system = session.bare_system()
+    session = open_session(asked, console(as_json=json or measured))
+    system = session.outline()
+    keep(asked, system)
+    selections = check_patterns(asked, system)
     weights = session.pretrained()
     start = (
         "fresh weights"
         if weights is None
         else f"{asked.model.weights}{'' if weights.is_file() else ' (file not there yet)'}"
     )
-    selections = [select_stage(session, stage, index, system) for index, stage in enumerate(asked.stages)]
     decisions = _decisions(session, runs)
     if json:
         stages = [
             _as_data(stage, selection, system) | {"reused_from": decision.run, "reason": decision.reason}
             for stage, selection, decision in zip(asked.stages, selections, decisions, strict=True)
         ]
-        print_json({"name": asked.name, "weights": start, "stages": stages})
+        print_json({"name": asked.name, "weights": start, "stages": stages, **(_costs(session) if measured else {})})
         return
     out.print(
         f"[bold]{asked.name}[/bold], starting from {escape(start)}, {_count(system.parameters()):,} parameters",
@@ -78,6 +84,21 @@ def plan(
         for line in [*_about(stage, selection, system), f"  {escape(str(decision))}"]:
             out.print(line, soft_wrap=True, markup=True)
         out.print(_tree(system, selection))
+    if measured:
+        from engine.reporting.tables import cost_table
+
+        out.print(cost_table(**_costs(session)["cost"]))
+
+
+def _costs(session: Session) -> dict[str, Any]:
+    """What every stage costs and how it was measured, for the JSON document and for the table."""
+    from dataclasses import asdict
+
+    from engine.runs import cost
+
+    stages = [{**asdict(each), "seconds": each.seconds} for each in cost.measure(session)]
+    how = {"steps": cost.STEPS, "warm_up": cost.STEPS, "samples": cost.SAMPLES, "device": str(session.device)}
+    return {"cost": {"stages": stages, "seconds": sum(each["seconds"] for each in stages), "how": how}}
 
 
 def _decisions(session: Session, runs: Path) -> list[Decision]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from engine.cli.opening import JsonOption, console, print_json
+from engine.cli.opening import JsonOption, print_json
 
 
 def plugins(
@@ -22,8 +22,6 @@ def plugins(
 
     engine plugins my_plugin.py --json
     """
-    from rich.table import Table
-
     from engine.plugins import SINGULAR, load
 
     loaded = load(files or ())
@@ -41,12 +39,10 @@ def plugins(
         ]
         print_json({"plugins": found, "broken": loaded.broken})
         return
-    table = Table(box=None)
-    for column in ("kind", "name", "plugin", "distribution", "options"):
-        table.add_column(column)
-    for each in things:
-        table.add_row(each.kind, each.name, each.plugin, each.distribution, ", ".join(each.options.model_fields))
-    out = console()
-    out.print(table)
+    rows = [("kind", "name", "plugin", "distribution", "options")]
+    rows += [(e.kind, e.name, e.plugin, e.distribution, ", ".join(e.options.model_fields)) for e in things]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     for line in loaded.broken:
-        out.print(f"[yellow]{line}[/yellow]", soft_wrap=True)
+        typer.secho(line, fg="yellow")

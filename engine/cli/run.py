@@ -45,6 +45,10 @@ def run(
     profile_plugins: Annotated[
         bool, typer.Option("--profile-plugins", help="Account the time and memory of every plugin; on a GPU it slows.")
     ] = False,
+    profile: Annotated[
+        bool,
+        typer.Option("--profile", help="Trace a few steps of every stage with torch's profiler."),
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Train a recipe's stages in order: gates, freeze and its proof, steps, evaluation.
@@ -62,6 +66,8 @@ def run(
 
         engine run recipe.toml --processes 4
 
+        engine run recipe.toml --profile
+
         engine run recipe.toml --profile-plugins
     """
     from engine.cli.processes import launch, launched
@@ -71,6 +77,7 @@ def run(
         return
     from engine.errors import InputError, InterruptedRunError
     from engine.reporting.event_log import EventLog
+    from engine.reporting.trace import StepTrace
     from engine.runs import directory
     from engine.runs.execute import execute, preflight
 
@@ -92,9 +99,12 @@ def run(
         asked = kept
     session = open_session(asked, out)
     session.plugins.register_object(EventLog(), "event log")
-    profile = plugin_profile(session, out) if profile_plugins else None
+    plugins = plugin_profile(session, out) if profile_plugins else None
+    if profile and session.leads:
+        session.trace = StepTrace(out, session.device.type)
+        session.plugins.register_object(session.trace, "trace")
     if json:
-        session.plugins.register_object(JsonDocument(profile), "JSON document")
+        session.plugins.register_object(JsonDocument(plugins), "JSON document")
     preflight(session)
     if not resume:
         folder = session.agree(directory.create(runs, asked.name) if session.leads else None)

@@ -15,9 +15,7 @@ from urllib.parse import quote
 
 import numpy as np
 import torch
-import zarr
 from torch import Tensor
-from zarr.codecs import Crc32cCodec
 
 from engine.errors import WorldError
 
@@ -34,6 +32,8 @@ class FrozenWriter:
     """
 
     def __init__(self, path: Path, count: int, first: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+        import zarr
+
         self._like = _kinds(first)
         tensors: list[dict[str, Any]] = [
             {"name": name, "array": quote(name, safe=""), "shape": list(shape), "dtype": dtype}
@@ -48,6 +48,8 @@ class FrozenWriter:
         }
 
     def _create(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+        from zarr.codecs import Crc32cCodec
+
         return self._group.create_array(
             name,
             shape=shape,
@@ -113,6 +115,8 @@ class FrozenStore:
     def _open(self) -> None:
         if self._arrays:
             return
+        import zarr
+
         try:
             group = zarr.open_group(self.path, mode="r")
             if group.attrs["key"] != self.key:

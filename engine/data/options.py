@@ -23,7 +23,7 @@ class MixedSet(InnerData):
 class MixOptions(BaseModel):
     """Options of the data set `mix`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     sets: list[MixedSet] = Field(min_length=1, description="data sets, each with the probability of its samples")
 
@@ -43,7 +43,7 @@ class ZarrOptions(BaseModel):
     the same for every field, at a random place in training and in the middle otherwise.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     path: Path | None = None
     url: Annotated[str, Field(pattern="://")] | None = None

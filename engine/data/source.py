@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -100,3 +101,22 @@ class Source:
             return {}
         with self._asked("to tell its units"):
             return {str(name): str(unit) for name, unit in units().items()}
+
+
+class First:
+    """A data set cut short to `count` samples; everything else it is asked comes from the data set itself."""
+
+    def __init__(self, whole: Dataset, count: int) -> None:
+        self._whole, self._count = whole, count
+
+    def __len__(self) -> int:
+        return min(self._count, len(self._whole))
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # a copy asks for these before it has a data set
+            raise AttributeError(name)
+        return getattr(self._whole, name)
+
+    def sample(self, index: int, rng: np.random.Generator | None) -> Sample:
+        """Example `index`."""
+        return self._whole.sample(index, rng)

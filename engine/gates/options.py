@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 class FeasibilityOptions(BaseModel):
     """What the feasibility gate measures and how much data it asks for."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     region: str | None = Field(None, description="boolean batch field that limits the pixels; default: all valid ones")
     strata: list[str] = Field([], description="boolean batch fields, one table row each")
@@ -28,7 +28,7 @@ class FeasibilityOptions(BaseModel):
 class ThresholdOptions(BaseModel):
     """A limit on one metric."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     metric: str = Field(description="name of the metric as it appears in the evaluation")
     max: float | None = Field(None, description="largest value that passes")

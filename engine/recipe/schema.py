@@ -26,6 +26,8 @@ from pydantic_core import PydanticCustomError, to_jsonable_python
 from engine.errors import nearest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from engine.contracts import Dataset
     from engine.plugins import Plugins
     from engine.recipe.nodes import Node
@@ -51,7 +53,9 @@ Off = BeforeValidator(_zero_is_off)
 class Table(BaseModel):
     """A table of the recipe: unknown keys are errors, values do not change after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=False, defer_build=True
+    )
 
 
 class PluginTable(BaseModel):
@@ -61,7 +65,7 @@ class PluginTable(BaseModel):
     """
 
     # Not frozen: the plugin's model replaces the raw options after the structure of the whole recipe is known.
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, defer_build=True)
 
     options: Any = Field(default_factory=dict)
 
@@ -356,6 +360,12 @@ class Recipe(Table):
         """The plugins that this recipe was checked against, its own files among them."""
         assert self._registry is not None, "only a recipe from load_recipe has a registry"
         return self._registry
+
+    @property
+    def pretrained(self) -> Path | None:
+        """The file that `[model] weights` names, one that the plugin ships or a path; None when there is none."""
+        name = self.model.weights
+        return None if name is None else self.registry.get("models", self.model.plugin).weights_file(name)
 
     def where(self, *path: str | int) -> str:
         """The "file:line:column" of a key, such as where("stage", 1, "trainable", 0), for messages.

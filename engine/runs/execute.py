@@ -13,7 +13,6 @@ from engine.errors import (
     DivergedError,
     EngineError,
     GateRefusedError,
-    InputError,
     InterruptedRunError,
     Problem,
     WorldError,
@@ -24,14 +23,14 @@ from engine.plugins import SINGULAR
 from engine.recipe.schema import Stage
 from engine.runs import directory
 from engine.runs.provenance import provenance
-from engine.stages.caching import check_cache, check_samples
+from engine.stages.caching import check_samples
 from engine.stages.key import Document, data_identity, stage_keys
+from engine.stages.patterns import check_patterns
 from engine.stages.reuse import decide, made_before
-from engine.stages.runner import WEIGHTS, StageRun, finished, select_stage
+from engine.stages.runner import WEIGHTS, StageRun, finished
 from engine.stages.session import Session
 from engine.stages.taking import take_over
 from engine.training.interrupt import ECHO, stop_on_signal
-from engine.training.optimizer import check_groups
 
 STATUSES = {GateRefusedError: "refused", DivergedError: "diverged", InterruptedRunError: "interrupted"}
 
@@ -97,31 +96,10 @@ def execute(session: Session, folder: Path, resumed: bool, runs: Path | None = N
 
 def preflight(session: Session) -> None:
     """All that can be told before a run directory exists: patterns, weights files, scenes; raises what is wrong."""
-    check_patterns(session)
+    check_patterns(session.recipe, session.outline())
     check_files(session)
     session.check_scenes()
     check_samples(session)
-
-
-def check_patterns(session: Session) -> None:
-    """Hold every stage's patterns against the modules, on the meta device; InputError with all that match nothing."""
-    import torch
-
-    with torch.device("meta"):
-        system = session.bare_system()
-    names = [name for name, _ in system.named_parameters()]
-    problems: list[Problem] = []
-    for index, stage in enumerate(session.recipe.stages):
-        try:
-            selection = select_stage(session, stage, index, system)
-        except InputError as error:
-            problems += error.problems
-            continue
-        place = partial(session.recipe.where, "stage", index, "train", "optimizer", "groups")
-        problems += check_groups(names, selection, stage.train.optimizer, place, stage.name)
-        problems += check_cache(session, stage, index, system, selection)
-    if problems:
-        raise InputError(problems, "`engine plan` shows the tree of modules")
 
 
 def check_files(session: Session) -> None:

@@ -9,11 +9,11 @@ import os
 import signal
 import time
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from engine import events
+from engine.data.source import First
 from engine.hookspecs import Register, hookimpl
 from engine.recipe.schema import InnerData
 
@@ -37,24 +37,15 @@ class FirstSamplesOptions(BaseModel):
     count: int
 
 
-class FirstSamples:
-    """A data set cut short; everything else it is asked comes from the data set itself."""
-
-    def __init__(self, options: FirstSamplesOptions) -> None:
-        self._whole = options.of.build()
-        self._count = options.count
-
-    def __len__(self) -> int:
-        return min(self._count, len(self._whole))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._whole, name)
+def first_samples(options: FirstSamplesOptions) -> First:
+    """The shortened data set."""
+    return First(options.of.build(), options.count)
 
 
 @hookimpl
 def engine_datasets(register: Register) -> None:
     """Bring the shortened data set."""
-    register(FIRST_SAMPLES, FirstSamplesOptions, FirstSamples)
+    register(FIRST_SAMPLES, FirstSamplesOptions, first_samples)
 
 
 @hookimpl

@@ -29,22 +29,6 @@ from engine.training.evaluate import evaluating
 from engine.training.forward import autocast
 
 
-def check_cache(session: Session, stage: Stage, index: int, system: System, selection: Selection) -> list[Problem]:
-    """What is wrong with `cache = "on"` in a stage that trains `selection`."""
-    if stage.train.cache == "off":
-        return []
-    # A module in training mode answers differently too, even where it learns nothing.
-    buffers = {name for name, _ in system.named_buffers()} - selection.frozen_buffers
-    trains = [*sorted(selection.parameters), *sorted(selection.modules | buffers)]
-    base = [name for name in trains if (name + ".").startswith("base.")]
-    why = f"which trains {base[0]}" if base else "" if stage.injection else "which runs without the injection"
-    if not why:
-        return []
-    what = f"the frozen base's outputs are to be cached in stage {stage.name}, {why}"
-    expected = 'cache = "off" there, or the injection on and all of base.** frozen'
-    return [Problem(session.recipe.where("stage", index, "train", "cache"), what, expected)]
-
-
 def check_samples(session: Session) -> None:
     """InputError where a stage caches and the first sample of data.train draws random numbers.
 
@@ -55,10 +39,11 @@ def check_samples(session: Session) -> None:
             first_digest(as_source(session.dataset("train")), session.recipe.where("stage", index, "train", "cache"))
 
 
-def training_samples(session: Session, stage: Stage, index: int, system: System) -> Dataset:
+def training_samples(session: Session, stage: Stage, index: int, system: System, stores: Path | None = None) -> Dataset:
     """data.train as the stage reads it: with the frozen base's answers where the stage caches them.
 
-    They are computed here if no run has done so: one process does, and others that want the same wait for it. Raises
+    They are computed here if no run has done so: one process does, and others that want the same wait for it. They are
+    kept in `stores`, by default in the cache. Raises
     InputError for data that draw random numbers and for answers that cannot be kept, WorldError for a full disk,
     PluginError for a base that changes as it answers.
     """
@@ -68,7 +53,7 @@ def training_samples(session: Session, stage: Stage, index: int, system: System)
     source, where = as_source(dataset), session.recipe.where("stage", index, "train", "cache")
     of = _identity(session, stage, system, source, where)
     key = hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()
-    path = cache_directory("frozen") / f"{session.recipe.model.plugin}-{len(source)}-{key[:16]}.zarr"
+    path = (stores or cache_directory("frozen")) / f"{session.recipe.model.plugin}-{len(source)}-{key[:16]}.zarr"
     began, apart = time.perf_counter(), 0.0
 
     def answer(batch: Batch) -> Prediction:

@@ -18,13 +18,14 @@ from engine.contracts import Dataset, Evaluation, Verdict
 from engine.data.loader import Order, to_device, training_batches
 from engine.errors import GateRefusedError, WorldError
 from engine.files import file_digest, read_json, write_whole
-from engine.globs import Selection, select
+from engine.globs import Selection
 from engine.prediction import Batch
 from engine.recipe.schema import GateTable, Stage
 from engine.stages import freeze
 from engine.stages.caching import training_samples
 from engine.stages.gating import Measured, action, ask, decided
 from engine.stages.key import KEY, data_identity, key_of
+from engine.stages.patterns import select_stage
 from engine.stages.proof import prove_gradients, prove_identity
 from engine.stages.session import Session, stage_seed
 from engine.system import System
@@ -46,6 +47,7 @@ class StageRun:
     source: the weights file it starts from, None for the pretrained base. rows: the final table, which grows as the
     stage is measured, so that a stage that ends badly is in it too. extends: the stage trains on from its own weights.
     key: what it follows from, None for an extension, which is taken only with the stage that asked for it.
+    stores: where frozen outputs are kept, in place of the cache.
     """
 
     session: Session
@@ -56,6 +58,7 @@ class StageRun:
     rows: list[dict[str, Any]]
     extends: bool = False
     key: Mapping[str, Any] | None = None
+    stores: Path | None = None
     gates: list[dict[str, Any]] = field(default_factory=list)
     first_row: int = field(init=False)
     samples: Dataset = field(init=False)
@@ -90,7 +93,7 @@ class StageRun:
                     Measured(self.session, system, self.stage.name, self.folder, self.stage.injection), "before"
                 )
             self._write(ENTRY, {})
-        frozen = self._train(system, store, resume)
+        frozen = self.train(system, store, resume)
         measured = Measured(self.session, system, self.stage.name, self.folder, self.stage.injection)
         self._measure(measured, "after")
         for gate in self._gates("exit"):
@@ -185,7 +188,7 @@ class StageRun:
             self.rows += record["rows"]
         return self.session.system(self.source)
 
-    def _train(
+    def train(
         self, system: System, store: CheckpointStore, resume: Checkpoint | None
     ) -> tuple[Selection, freeze.Fingerprint]:
         """Freeze, prove, train; what was selected and the fingerprint of the frozen part before the first step."""
@@ -194,7 +197,7 @@ class StageRun:
         losses = self._losses()
         freeze.apply(system, selection)
         before = self._fingerprint(system, selection, resumed=resume is not None)
-        self.samples = training_samples(session, stage, self.index, system)
+        self.samples = training_samples(session, stage, self.index, system, self.stores)
         # After the data are prepared and cached, which may draw numbers and is done once for many runs.
         seed_everything(stage_seed(session.recipe.seed, stage.name))
         if not resume:
@@ -205,7 +208,7 @@ class StageRun:
             system=system,
             selection=selection,
             losses=losses,
-            batches=self._batches,
+            batches=session.trace(self._batches, stage, self.folder) if session.trace else self._batches,
             accelerator=session.accelerator,
             store=store,
             emit=session.emit,
@@ -223,7 +226,7 @@ class StageRun:
 
     def selection(self, system: System) -> Selection:
         """What this stage trains; InputError for patterns that select nothing."""
-        return select_stage(self.session, self.stage, self.index, system)
+        return select_stage(self.session.recipe, self.stage, self.index, system)
 
     def _losses(self) -> WeightedLosses:
         get = self.session.plugins.get
@@ -295,7 +298,7 @@ class StageRun:
 
     def _measure(self, measured: Measured, moment: str) -> Evaluation:
         """Evaluate with every warp that matters to the stage; the predicted one, as at inference, is the result."""
-        for warp in self._warps():
+        for warp in self.warps():
             evaluation = measured.evaluate("gt" if warp == "gt" else "pred")
             self.session.emit(events.Evaluated(self.stage.name, moment, warp, "none", evaluation))
             name = f"evaluation-{moment.replace(' ', '-')}-{warp}.json"
@@ -327,7 +330,8 @@ class StageRun:
             "base": dict(evaluation.base_mean),
         }
 
-    def _warps(self) -> list[str]:
+    def warps(self) -> list[str]:
+        """What aligns the signal in each evaluation of the stage, the last one as at inference."""
         if self.stage.warp is None:
             return ["off"]
         aligned_by_truth = max(self.stage.warp.gt_share(0.0), self.stage.warp.gt_share(1.0)) > 0
@@ -404,11 +408,3 @@ def finished(folder: Path, warn: Callable[[str], None], instead: str = FINISHED_
         warn(f"{weights} is {'damaged: it differs from its digest' if weights.is_file() else 'missing'}; {instead}")
         return None
     return record
-
-
-def select_stage(session: Session, stage: Stage, index: int, system: System) -> Selection:
-    """Apply a stage's patterns to the system; InputError for patterns that select nothing, with their place."""
-    recipe = session.recipe
-    where = [recipe.where("stage", index, "trainable", i) for i in range(len(stage.trainable))]
-    where += [recipe.where("stage", index, "frozen", i) for i in range(len(stage.frozen))]
-    return select(system, stage.trainable, stage.frozen, absent=None if stage.injection else "injection", where=where)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from engine import events
 from engine.checkpoints.weights import load_system, read_weights
@@ -21,7 +22,7 @@ from engine.errors import InputError, InterruptedRunError, Problem
 from engine.files import write_json
 from engine.plugins import Plugins
 from engine.prediction import Batch, Prediction
-from engine.recipe.schema import Recipe
+from engine.recipe.schema import Recipe, Stage
 from engine.stages.damaged import DamagedSamples
 from engine.system import System, Warp
 from engine.training.evaluate import evaluate, predictions
@@ -33,15 +34,22 @@ from engine.training.state import seed_everything
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+Batches = Callable[[int, int], Iterator[Batch]]
+"""batches(first, last): the batches of a stage from micro-step `first`."""
+
 
 @dataclass
 class Session:
-    """A recipe at work. Data sets are built and prepared at first use, systems on request."""
+    """A recipe at work. Data sets are built and prepared at first use, systems on request.
+
+    trace: what watches the batches of each stage, given them with the stage and its folder.
+    """
 
     recipe: Recipe
     plugins: Plugins
     emit: Callable[[Any], None]
     stop: StopRequest = field(default_factory=StopRequest)
+    trace: Callable[[Batches, Stage, Path], Batches] | None = None
     _datasets: dict[str, Source] = field(default_factory=dict)
 
     @cached_property
@@ -158,6 +166,11 @@ class Session:
         names = (f"the model {self.recipe.model.plugin}", f"the injection {corrects}")
         return System(base, injection, model.extra["target"], names)
 
+    def outline(self) -> System:
+        """The same on torch's meta device: names and shapes, without memory for tensors."""
+        with torch.device("meta"), _Undrawn():
+            return self.bare_system()
+
     def system(self, weights: Path | None = None) -> System:
         """A system in evaluation mode on the device: fresh, then the model's pretrained weights, then `weights`."""
         system = self.bare_system()
@@ -170,8 +183,7 @@ class Session:
 
     def pretrained(self) -> Path | None:
         """The file that `[model] weights` names, one that the plugin ships or a path; None when there is none."""
-        name = self.recipe.model.weights
-        return None if name is None else self.plugins.get("models", self.recipe.model.plugin).weights_file(name)
+        return self.recipe.pretrained
 
     def predictions(
         self,
@@ -246,6 +258,13 @@ class Session:
         """Whether the samples of a data set have all of `fields`, as its first one tells."""
         first = next(evaluation_batches(Fixed(self.dataset(split)), 1, workers=0, pin=False))
         return all(name in first for name in fields)
+
+
+class _Undrawn(TorchFunctionMode):
+    """Leaves normal numbers undrawn: on the meta device torch imports its compiler, which takes a second, for them."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return args[0] if func is torch.Tensor.normal_ else func(*args, **(kwargs or {}))
 
 
 def stage_seed(seed: int, stage: str) -> int:

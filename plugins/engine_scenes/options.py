@@ -20,7 +20,7 @@ class SceneOptions(BaseModel):
     crop: (height, width) of the random crop that training sees; evaluation always sees the whole image.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     split: Split = "train"
     count: int = Field(default=200, ge=1)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 class SGBMOptions(BaseModel):
     """Semi-global block matching; `docs/data.md` has the figures that the defaults give on known pairs."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     min_disparity: int = Field(0, description="px; the smallest disparity that is looked for")
     num_disparities: int | None = Field(

@@ -15,7 +15,7 @@ Pixels = Annotated[float, Field(gt=0)]
 class Options(BaseModel):
     """Options that refuse names they do not know."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class DisparityL1Options(Options):

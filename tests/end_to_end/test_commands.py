@@ -11,16 +11,6 @@ from toy_world import STAGE_A, STAGE_B, STAGE_C, threshold
 from engine.cli.opening import weights_file
 from engine.errors import WorldError
 
-WITHOUT_TORCH = """
-import sys
-from engine.cli.main import main
-try:
-    main()
-finally:
-    heavy = sorted({"torch", "zarr", "accelerate", "numpy"} & set(sys.modules))
-    print("imported:", *heavy, file=sys.stderr)
-"""
-
 
 def strictly(outcome: Outcome) -> Any:
     """Standard output as JSON, without the words that Python alone would read (NaN, Infinity)."""
@@ -30,13 +20,6 @@ def strictly(outcome: Outcome) -> Any:
         raise AssertionError(f"{constant} is no JSON")
 
     return json.loads(outcome.out, parse_constant=refuse)
-
-
-@pytest.mark.parametrize("arguments", [["--help"], ["plugins"], ["run", "--help"], ["--version"]])
-def test_quick_answers_import_nothing_heavy(process: Command, arguments: list[str]) -> None:
-    done = process(*arguments, launcher=("-c", WITHOUT_TORCH))
-    assert done.code == 0
-    assert done.err.strip().endswith("imported:")
 
 
 def test_help_names_every_command_and_the_exit_codes(engine: Command) -> None:

@@ -8,7 +8,8 @@ from toy_world import system
 from engine.errors import InputError
 from engine.globs import select
 from engine.recipe.schema import Optimizer
-from engine.training.optimizer import build_optimizer, check_groups, set_learning_rates
+from engine.training.optimizer import build_optimizer, set_learning_rates
+from engine.training.rates import check_groups
 
 
 def rates(trainable: str = "**", **settings: Any) -> dict[str, float]:

@@ -15,7 +15,7 @@ Kind = Literal["pfm", "png", "npy", "npz", "fsd", "sintel", "dsp5", "exr"]
 class Depth(BaseModel):
     """How depth becomes disparity: d = focal * baseline / (stored * unit) - doffs, in px."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     focal: float = Field(gt=0, description="px, at the stored resolution")
     baseline: float = Field(gt=0, description="m")
@@ -26,7 +26,7 @@ class Depth(BaseModel):
 class Encoding(BaseModel):
     """How a file holds disparity, or depth that disparity follows from."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     kind: Kind = Field(description="the file's format, and for 'fsd' and 'sintel' what its colours mean")
     per_px: float = Field(1.0, gt=0, description="stored units a pixel of disparity: 256 in KITTI's files")

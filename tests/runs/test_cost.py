@@ -1,0 +1,96 @@
+"""`engine plan --measure`: what a recipe would cost, from a few real steps."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import Command, WriteRecipe
+from toy_world import STAGE_A, STAGE_B, STAGE_C
+
+from engine.runs.cost import SAMPLES, STEPS, peak_memory
+
+QUIET = {"data": {"train": {"noise": False}}}
+CACHED = [STAGE_A, {**STAGE_B, "cache": "on"}, STAGE_C]
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of this test's own."""
+    monkeypatch.setenv("ENGINE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def measured(engine: Command, *arguments: object) -> dict[str, Any]:
+    done = engine("plan", *arguments, "--measure", "--json")
+    assert done.code == 0, done.err
+    cost: dict[str, Any] = json.loads(done.out)["cost"]
+    return cost
+
+
+def test_every_stage_is_measured_and_nothing_is_left(
+    engine: Command, toy_recipe: WriteRecipe, tmp_path: Path, cache: Path
+) -> None:
+    cost = measured(engine, toy_recipe(stage=CACHED, **QUIET))
+    assert [stage["name"] for stage in cost["stages"]] == ["A", "B", "C"]
+    for stage in cost["stages"]:
+        assert stage["steps"] == 12, "the recipe's, not those that were timed"
+        parts = (stage["evaluation"], stage["frozen_outputs"], stage["checkpoint"])
+        assert stage["seconds"] == pytest.approx(12 * stage["seconds_per_step"] + sum(parts))
+        assert min(stage["seconds_per_step"], stage["evaluation"], stage["checkpoint_bytes"], stage["peak_bytes"]) > 0
+    assert cost["seconds"] == pytest.approx(sum(stage["seconds"] for stage in cost["stages"]))
+    assert cost["how"] == {"steps": STEPS, "warm_up": STEPS, "samples": SAMPLES, "device": "cpu"}
+    assert not (tmp_path / "runs").exists()
+    assert [folder.name for folder in cache.iterdir()] == ["outlines"], "no frozen outputs are kept"
+
+
+def test_a_stage_that_caches_tells_how_large_its_store_would_be(
+    engine: Command, toy_recipe: WriteRecipe, cache: Path
+) -> None:
+    stages = measured(engine, toy_recipe(stage=CACHED, **QUIET))["stages"]
+    assert stages[1]["frozen_bytes"] == 24 * 8 * 8 * 4, "a value of 8 x 8 float32 for each of 24 samples"
+    assert stages[1]["frozen_outputs"] > 0
+    assert [stages[number]["frozen_bytes"] for number in (0, 2)] == [0, 0]
+
+
+def test_the_table_says_how_it_was_measured(engine: Command, toy_recipe: WriteRecipe) -> None:
+    done = engine("plan", toy_recipe(stage=[STAGE_A]), "--measure")
+    assert done.code == 0, done.err
+    told = " ".join(done.out.split())
+    assert "estimated cost" in told
+    assert f"an estimate from {STEPS} steps after {STEPS} that are not counted, on cpu" in told
+    assert "estimated" not in engine("plan", toy_recipe(stage=[STAGE_A])).out
+
+
+def test_evaluations_in_mid_stage_are_counted(
+    engine: Command, toy_recipe: WriteRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.runs.cost._whole_pass", lambda *_: 1.0)
+    kept = {"retention": {"old": {"plugin": "toy", "split": "old", "count": 4}}}
+    path = toy_recipe(train={"evaluate_every": 4}, data=kept)
+    evaluations = [stage["evaluation"] for stage in measured(engine, path)["stages"]]
+    assert evaluations == [2 + 3 + 2, 2 * (1 + 3) + 2, 1 + 3 + 2], "A before and after; B by both alignments"
+
+
+def test_weights_that_are_not_there_yet_are_not_needed(engine: Command, toy_recipe: WriteRecipe) -> None:
+    path = toy_recipe(model={"weights": "later.safetensors"}, stage=[{**STAGE_A, "init": "trained.pt"}])
+    assert measured(engine, path)["seconds"] > 0
+
+
+def test_what_would_stop_a_run_stops_the_measurement(engine: Command, toy_recipe: WriteRecipe) -> None:
+    path = toy_recipe(stage=CACHED)
+    done = engine("plan", path, "--measure")
+    assert done.code == 2
+    assert "data.train (toy) draws random numbers" in done.err
+    assert path.name in done.err
+
+
+def test_the_peak_of_memory_is_that_of_its_own_block() -> None:
+    with peak_memory(torch.device("cpu")) as large:
+        assert torch.ones(25_000_000).sum() > 0
+    with peak_memory(torch.device("cpu")) as small:
+        pass
+    assert 80_000_000 < large[0] - small[0] < 200_000_000
