@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 
 from engine import events
+from engine.code_digest import code_of
 from engine.contracts import Dataset
 from engine.data.cache import cache_directory, made_once
 from engine.data.frozen import ADVICE, FrozenOutputs, fill, first_digest
@@ -20,7 +20,6 @@ from engine.data.loader import as_source, to_device
 from engine.data.source import Source
 from engine.errors import InputError, PluginError, Problem
 from engine.globs import Selection
-from engine.plugins import Registered
 from engine.prediction import Batch, Prediction
 from engine.recipe.schema import Stage, inner_plugins
 from engine.stages import freeze
@@ -113,9 +112,9 @@ def _identity(session: Session, stage: Stage, system: System, source: Source, wh
         "precision": stage.train.precision,
         "weights": _weights(system),
         "model": {key: value for key, value in model.items() if key != "weights"},
-        "model_code": _code(session.plugins.get("models", model["plugin"])),
+        "model_code": code_of(session.plugins.get("models", model["plugin"])),
         "data": data,
-        "data_code": [_code(session.plugins.get("datasets", plugin)) for plugin in data_plugins],
+        "data_code": [code_of(session.plugins.get("datasets", plugin)) for plugin in data_plugins],
         "samples": len(source),
         "first_sample": first_digest(source, where).hex(),
     }
@@ -126,20 +125,6 @@ def _weights(system: System) -> str:
     parameters = frozenset(name for name, _ in system.base.named_parameters())
     buffers = frozenset(name for name, _ in system.base.named_buffers())
     return freeze.fingerprint(system.base, Selection(frozenset(), parameters, buffers, frozenset())).digest
-
-
-def _code(registered: Registered) -> list[str]:
-    """Which plugin, of which version, and the digest of its Python files: a version does not change with every edit.
-
-    The files are those of the top package of the plugin's options; what it imports from elsewhere is not seen.
-    """
-    module = sys.modules[registered.options.__module__.partition(".")[0]]
-    folders = [Path(folder) for folder in getattr(module, "__path__", ())]
-    files = sorted(file for folder in folders for file in folder.rglob("*.py")) or [Path(str(module.__file__))]
-    sha = hashlib.sha256()
-    for file in files:
-        sha.update(hashlib.sha256(file.read_bytes()).digest())
-    return [registered.plugin, registered.distribution, sha.hexdigest()]
 
 
 def _random_state() -> bytes:
