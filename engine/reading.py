@@ -36,7 +36,7 @@ class MissingFieldError(EngineError, KeyError):
 
 
 class UndeclaredFieldError(EngineError):
-    """A field was read that its reader does not declare. No KeyError: who goes on without it computes something else."""
+    """A field was read that its reader does not declare. No KeyError: without it something else is computed."""
 
     def __init__(self, field: str) -> None:
         super().__init__(field)

@@ -193,9 +193,7 @@ def digest(told: Mapping[str, Any]) -> str:
 Window = tuple[slice, slice]
 
 
-def _window(
-    sizes: set[tuple[int, ...]], crop: tuple[int, int], rng: np.random.Generator | None, sample: str
-) -> Window:
+def _window(sizes: set[tuple[int, ...]], crop: tuple[int, int], rng: np.random.Generator | None, sample: str) -> Window:
     """Rows and columns of the crop of fields with those heights and widths."""
     if len(sizes) != 1:
         raise InputError(f"sample {sample} has fields of {len(sizes)} sizes, so that there is no one crop of them")
