@@ -26,6 +26,7 @@ class PolarizationCorrection(nn.Module):
     """
 
     signal = ("polarization_left", "polarization_right")
+    reads = (*signal, "disparity", "valid", "base.value", "base.confidence")
     zero_init = True
     bound_option = "max_correction"
 
