@@ -39,7 +39,7 @@ class UndeclaredFieldError(EngineError):
     """A field was read that its reader does not declare. No KeyError: without it something else is computed."""
 
     def __init__(self, field: str) -> None:
-        super().__init__(field)
+        super().__init__(f"the field {field!r} is read, and was not kept because nobody declares that (`reads`)")
         self.field = field
 
     def explained(self, reader: str) -> PluginError:

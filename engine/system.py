@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.contracts import Injection
-from engine.declared import without_undeclared
+from engine.declared import LeftOut, without_undeclared
 from engine.errors import PluginError
 from engine.prediction import Batch, Prediction
 from engine.reading import ABLATED, FROZEN, Fields, fields_like, reading
@@ -86,7 +86,9 @@ def _check_shapes(name: str, answer: Prediction, target: str, batch: Batch) -> N
     pixels = (value[0], 1, *value[2:])
     for part, shape in (("correction", value), ("raw", value), ("confidence", pixels), ("visibility", pixels)):
         found = getattr(answer, part)
-        if found is not None and getattr(found, "shape", None) != shape:
+        if found is None or isinstance(found, LeftOut):
+            continue
+        if getattr(found, "shape", None) != shape:
             raise PluginError(f"{name} answered with a {part} of {_shape(found)}; expected shape {tuple(shape)}")
 
 
