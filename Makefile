@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RECIPE ?= recipes/s2m2_pol.toml
 
-.PHONY: demo test faults lint clean resume-peers bench-data
+.PHONY: demo test faults lint clean resume-peers bench-data bench-frozen
 
 demo: $(VENV)/.installed
 	$(BIN)/engine run $(RECIPE)
@@ -46,6 +46,10 @@ resume-peers: $(VENV)/.installed $(PEERS:%=.venv-peers-%/.installed)
 # How fast samples are read from each way to keep them, and their size: the table in docs/data.md.
 bench-data: $(VENV)/.installed-bench
 	OMP_NUM_THREADS=1 nice $(BIN)/python benchmarks/data/measure.py --write docs/data.md
+
+# What a frozen base costs in a step: with its graph, without, and read from the cache (docs/frozen_cache.md).
+bench-frozen: $(VENV)/.installed
+	OMP_NUM_THREADS=1 nice $(BIN)/python benchmarks/frozen.py
 
 $(VENV)/.installed-bench: $(VENV)/.installed
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[bench]"
