@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RECIPE ?= recipes/s2m2_pol.toml
 
-.PHONY: demo test faults lint clean resume-peers bench-data bench-startup
+.PHONY: demo test faults lint clean resume-peers bench-data bench-startup bench-frozen
 
 demo: $(VENV)/.installed
 	$(BIN)/engine run $(RECIPE)
@@ -50,6 +50,10 @@ bench-data: $(VENV)/.installed-bench
 # How long the command line takes to answer: the table in docs/bench_startup.md. To be run on a quiet machine.
 bench-startup: $(VENV)/.installed
 	$(BIN)/python benchmarks/startup.py --write docs/bench_startup.md
+
+# What a frozen base costs in a step: with its graph, without, and read from the cache (docs/frozen_cache.md).
+bench-frozen: $(VENV)/.installed
+	OMP_NUM_THREADS=1 nice $(BIN)/python benchmarks/frozen.py
 
 $(VENV)/.installed-bench: $(VENV)/.installed
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[bench]"

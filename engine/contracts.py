@@ -27,6 +27,11 @@ class Dataset(Protocol):
     of its scenes that no other scene has, told without reading or preparing anything, or None where they are not known;
     a run whose training and validation share one is refused. And `units()`: field -> unit, such as {"target": "m"},
     which a packed store keeps.
+
+    For stages with `augment = "after-cache"` it offers `augment(sample, rng)`: a whole example as training sees it,
+    cropped and flipped by `rng`. The example brings the base's answer as further fields, "base.value" and so on, (C, H,
+    W) as the target and to be moved like it. InputError for random changes that the base would have to see. And
+    optionally `whole(index)`: the example before those changes, where `sample(index, None)` is a part of the frame.
     """
 
     def __len__(self) -> int:
@@ -50,7 +55,9 @@ class Injection(Protocol):
     """A torch module that corrects a base's prediction by at most `bound`.
 
     bound: largest correction, in the target's units. signal: the batch fields that carry the auxiliary signal (what the
-    ablations shuffle or blank). zero_init: a fresh module corrects by exactly 0, and the engine checks it.
+    ablations shuffle or blank). zero_init: a fresh module corrects by exactly 0, and the engine checks it. Optionally
+    `reads`: all fields that it reads, those of the base's answer as "base.value", "base.confidence" and so on. Where
+    the injection and all losses of a stage declare them, the frozen-output cache keeps nothing else.
     """
 
     bound: float
@@ -67,7 +74,7 @@ class Injection(Protocol):
 
 
 class Loss(Protocol):
-    """A scalar to minimise; the recipe's weight is applied by the engine."""
+    """A scalar to minimise; the recipe's weight is applied by the engine. Optionally `reads`, as of an injection."""
 
     def __call__(self, prediction: Prediction, batch: Batch) -> Tensor:
         """The loss, differentiable, shape ()."""

@@ -1,4 +1,4 @@
-"""Batches that say which field is missing, and the words for a plugin's code that fails on one."""
+"""Batches that say which field is missing or was not declared, and the words for a plugin's code that fails on one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from engine.errors import EngineError, InputError, Problem, nearest
+from engine.errors import EngineError, InputError, PluginError, Problem, nearest
 from engine.plugins import guarded
 
 ABLATED = "engine.ablated"
@@ -35,24 +35,61 @@ class MissingFieldError(EngineError, KeyError):
         )
 
 
+class UndeclaredFieldError(EngineError):
+    """A field was read that its reader does not declare. No KeyError: without it something else is computed."""
+
+    def __init__(self, field: str) -> None:
+        super().__init__(f"the field {field!r} is read, and was not kept because nobody declares that (`reads`)")
+        self.field = field
+
+    def explained(self, reader: str) -> PluginError:
+        """The same with the name of who read it."""
+        what = f"{reader} reads {self.field!r}, which is not among the fields that it declares (`reads`)"
+        return PluginError(f"{what}, and of the frozen base's outputs and the data only what is declared was kept")
+
+
 class Fields(dict[str, Any]):
-    """A batch or a sample that knows where it comes from."""
+    """A batch or a sample that knows where it comes from.
+
+    left_out: fields that the data bring and that were not kept, because nobody who reads the batch declares them.
+    """
 
     source = "the data set"
+    left_out: frozenset[str] = frozenset()
 
     def __missing__(self, name: str) -> Any:
+        self._held_to(name)
         raise MissingFieldError(str(name), self.source, self)
+
+    def __contains__(self, name: object) -> bool:
+        self._held_to(name)
+        return super().__contains__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The field, or `default` where the data do not bring it."""
+        self._held_to(name)
+        return super().get(name, default)
+
+    def _held_to(self, name: object) -> None:
+        if name in self.left_out:
+            raise UndeclaredFieldError(str(name))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Saved batches are read again by torch.load(weights_only=True), which knows this class and not ours.
         return OrderedDict, (), None, None, iter(self.items())
 
 
-def fields_of(values: Mapping[str, Any], source: str) -> Fields:
+def fields_of(values: Mapping[str, Any], source: str, left_out: frozenset[str] = frozenset()) -> Fields:
     """`values` as fields that come from `source`."""
     fields = Fields(values)
-    fields.source = source
+    fields.source, fields.left_out = source, left_out
     return fields
+
+
+def fields_like(values: Mapping[str, Any], batch: Mapping[str, Any]) -> Fields:
+    """`values` as fields that come from where `batch` does."""
+    known = batch if isinstance(batch, Fields) else Fields()
+    return fields_of(values, known.source, known.left_out)
 
 
 @contextmanager
@@ -63,3 +100,5 @@ def reading(reader: str) -> Iterator[None]:
             yield
     except MissingFieldError as missing:
         raise missing.explained(reader) from missing
+    except UndeclaredFieldError as undeclared:
+        raise undeclared.explained(reader) from undeclared

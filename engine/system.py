@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from engine.contracts import Injection
+from engine.declared import LeftOut, without_undeclared
 from engine.errors import PluginError
 from engine.prediction import Batch, Prediction
-from engine.reading import ABLATED, FROZEN, Fields, fields_of, reading
+from engine.reading import ABLATED, FROZEN, Fields, fields_like, reading
 
 Warp = Literal["gt", "pred"]
 
@@ -45,14 +46,17 @@ class System(nn.Module):
         """
         with torch.set_grad_enabled(self.base_trains and torch.is_grad_enabled()):
             kept = batch.get(FROZEN)
-            base = Prediction.of_tensors(kept) if kept else _answer(self.names[0], self.base, self.target, batch)
+            if kept:
+                base = without_undeclared(kept, batch.left_out if isinstance(batch, Fields) else ())
+            else:
+                base = _answer(self.names[0], self.base, self.target, batch)
         if self.injection is None or not inject:
             return base
         with reading(f'warp = "gt" of {self.names[0]}'):
             alignment = batch[self.target] if warp == "gt" else base.value.detach()
         seen = batch
         if ABLATED in batch:
-            seen = fields_of({**batch, **batch[ABLATED]}, batch.source if isinstance(batch, Fields) else Fields.source)
+            seen = fields_like({**batch, **batch[ABLATED]}, batch)
         return _answer(self.names[1], self.injection, self.target, seen, base, alignment)
 
     @property
@@ -82,7 +86,9 @@ def _check_shapes(name: str, answer: Prediction, target: str, batch: Batch) -> N
     pixels = (value[0], 1, *value[2:])
     for part, shape in (("correction", value), ("raw", value), ("confidence", pixels), ("visibility", pixels)):
         found = getattr(answer, part)
-        if found is not None and getattr(found, "shape", None) != shape:
+        if found is None or isinstance(found, LeftOut):
+            continue
+        if getattr(found, "shape", None) != shape:
             raise PluginError(f"{name} answered with a {part} of {_shape(found)}; expected shape {tuple(shape)}")
 
 

@@ -125,7 +125,8 @@ def _about(stage: Stage, selection: Selection, system: System) -> list[str]:
         f"[bold]stage {stage.name}[/bold]{title}: {stage.steps} steps of {samples} samples, {train.precision}, "
         f"from {escape(stage.init or 'the starting weights')}, {aligned}",
         f"  {train.optimizer.name} {escape(rates)}, {train.schedule.name} schedule; {escape(losses)}"
-        + (", the frozen base's outputs cached" if train.cache == "on" else ""),
+        + {"on": ", the frozen base's outputs cached", "auto": ", cached where that is quicker"}.get(train.cache, "")
+        + (", augmented after the base" if train.augment == "after-cache" else ""),
     ]
     for gate in stage.gates:
         accepted = f", accepts {' '.join(gate.accept)}" if gate.accept else ""

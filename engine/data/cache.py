@@ -1,4 +1,8 @@
-"""What is computed once and kept between runs: a folder of the cache, complete under its final name or not there."""
+"""What is computed once and kept between runs: a folder of the cache, complete under its final name or not there.
+
+Beside every folder X.zarr lies X.lock. Who makes or removes the folder holds it alone; who reads the folder may share
+it, so that nobody removes it meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,6 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
 
 from engine.errors import WorldError
 from engine.files import sync
@@ -39,10 +42,10 @@ def made_once(path: Path, make: Callable[[Path], None], waiting: Callable[[], No
         return False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.with_suffix(".lock").open("w") as handle:
-            while not _locked(handle):
-                waiting()
-                time.sleep(POLL)
+        while (lock := Lock.taken(path)) is None:
+            waiting()
+            time.sleep(POLL)
+        with lock:
             if path.exists():
                 return False
             for left_over in path.parent.glob(f"{path.name}.partial-*"):
@@ -61,10 +64,57 @@ def made_once(path: Path, make: Callable[[Path], None], waiting: Callable[[], No
     return True
 
 
-def _locked(handle: IO[str]) -> bool:
-    """Take a lock that the system takes back when its process dies, however it dies; False where somebody holds it."""
+class Lock:
+    """The lock of a folder of the cache, held until it is closed or forgotten; the system frees it at any death."""
+
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
+
+    @classmethod
+    def taken(cls, folder: Path, shared: bool = False) -> Lock | None:
+        """The lock of `folder`, alone or `shared` with others; None where somebody holds it otherwise. OSError."""
+        path = folder.with_suffix(".lock")
+        while True:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            try:
+                fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(handle)
+                return None
+            if _is_at(handle, path):
+                return cls(handle)
+            os.close(handle)  # it was removed with its folder before it was taken
+
+    def __enter__(self) -> Lock:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give it back."""
+        if self._handle >= 0:
+            os.close(self._handle)
+        self._handle = -1
+
+
+def _is_at(handle: int, path: Path) -> bool:
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        return path.stat().st_ino == os.fstat(handle).st_ino
+    except FileNotFoundError:
         return False
-    return True
+
+
+def opened(path: Path, make: Callable[[Path], None], waiting: Callable[[], None]) -> tuple[bool, Lock]:
+    """`made_once`, and a lock that keeps the folder there; its last use is now."""
+    while True:
+        made = made_once(path, make, waiting)
+        lock = Lock.taken(path, shared=True)
+        if lock is not None and path.exists():
+            os.utime(path.with_suffix(".lock"))
+            return made, lock
+        waiting()  # somebody removes it, or makes it again
+        time.sleep(POLL)

@@ -1,160 +1,122 @@
-"""The zarr store of a frozen base's answers: an array a tensor of the prediction, a chunk a sample.
+"""The store of what a frozen base answers: a packed store of the fields that a stage reads, under a key.
 
-What is damaged or missing is an error that names the store, the array and the sample, and never a number. `inputs`
-holds the digest of every sample that the base was shown.
+Beside the fields of a sample lie the parts of the base's answer to it, as "base.value" and so on. What is damaged or
+missing is an error that names the store, and never a number.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 import torch
+from numcodecs import Blosc
 from torch import Tensor
 
-from engine.errors import WorldError
+from engine.contracts import Sample
+from engine.data import zarr_store
+from engine.data.options import ZarrOptions
+from engine.data.packed_writer import PackedWriter, encoded
+from engine.data.zarr_store import ZarrData
+from engine.declared import BASE
+from engine.errors import DamagedDataError, WorldError
 
-FORMAT = 2
+FORMAT = 3
 """Raise it with any change to what a store holds or to how it is computed: old stores are then no longer found."""
 
-INPUTS = "inputs"
+CODEC = {"cname": "lz4", "clevel": 1, "shuffle": 1}
+"""For reading in the middle of a step: masks shrink to nothing, numbers hardly, and neither takes time to unpack."""
+
+INDEX, INPUT = "engine.index", "engine.input"
+"""Texts of every stored sample: its index in the data set, and the digest of what the base was shown."""
+
+Types = dict[str, str]
+"""Part of the base's answer -> the name of its torch type, in the order of the answer."""
 
 
 class FrozenWriter:
-    """Writes a new store at `path` for `count` samples whose tensors are like `first`, those of one sample.
+    """Writes a new store at `path`, which is not there; samples that are passed over are left out."""
 
-    `about` becomes attributes of the store. The tensors have no batch dimension, here and in `FrozenStore`.
-    """
+    def __init__(self, path: Path) -> None:
+        path.mkdir(parents=True)
+        self._writer = PackedWriter(path)
+        self._codec = Blosc(**CODEC)
 
-    def __init__(self, path: Path, count: int, first: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
-        import zarr
+    def add(self, index: int, sample: Sample, digest: bytes) -> None:
+        """Store the fields of sample `index`; InputError for what a store cannot hold."""
+        self._writer.add(encoded({**sample, INDEX: str(index), INPUT: digest.hex()}, self._codec))
 
-        self._like = _kinds(first)
-        tensors: list[dict[str, Any]] = [
-            {"name": name, "array": quote(name, safe=""), "shape": list(shape), "dtype": dtype}
-            for name, (shape, dtype) in self._like.items()
-        ]
-        self._group = zarr.create_group(
-            path, attributes={"format": FORMAT, "tensors": tensors, "tensors_digest": _digest(tensors), **about}
-        )
-        self._arrays = {
-            each["name"]: self._create(each["array"], (count, *each["shape"]), _as_numpy(tensor).dtype)
-            for each, tensor in zip(tensors, first.values(), strict=True)
-        }
-
-    def _create(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
-        from zarr.codecs import Crc32cCodec
-
-        return self._group.create_array(
-            name,
-            shape=shape,
-            dtype=dtype,
-            chunks=(1, *shape[1:]),
-            compressors=Crc32cCodec(),  # a checksum alone: predictions hardly shrink, and reading them must be quick
-            chunk_key_encoding={"name": "default", "separator": "."},  # files side by side, not folders in folders
-            config={"write_empty_chunks": True},  # zarr leaves out a chunk of zeros, which would look like a lost one
-        )
-
-    def differs(self, tensors: Mapping[str, Tensor]) -> str:
-        """How the tensors differ from the first sample's in name, shape or type; empty when they do not."""
-        found = _kinds(tensors)
-        for name in sorted(self._like.keys() | found.keys()):
-            like, this = self._like.get(name), found.get(name)
-            if like != this:
-                return f"'{name}' is {_spelled(like)} for the first sample, and {_spelled(this)}"
-        return ""
-
-    def write(self, index: int, tensors: Mapping[str, Tensor]) -> None:
-        """Store the tensors of sample `index`, which do not differ from the first's."""
-        for name, tensor in tensors.items():
-            self._arrays[name][index] = _as_numpy(tensor)
-
-    def finish(self, inputs: Sequence[bytes]) -> None:
-        """Store the digest of every sample, in order."""
-        rows = np.stack([np.frombuffer(each, np.uint8) for each in inputs])
-        array = self._create(INPUTS, rows.shape, rows.dtype)
-        array[:] = rows
+    def finish(self, about: Mapping[str, Any], header: Mapping[str, Any]) -> None:
+        """Complete it; `about` is what a reader relies on, `header` what people may want to know."""
+        self._writer.complete()
+        self._writer.describe({"format": zarr_store.FORMAT, "codec": CODEC, **header}, about=about)
 
 
 class FrozenStore:
-    """A finished store. Every process opens it by itself, at its first read."""
+    """A finished store.
+
+    left_out: the fields of data and answers that it does not hold. types: of the parts of the answers.
+    """
 
     def __init__(self, path: Path, key: str) -> None:
+        """Open it; WorldError where it is damaged, or computed for another key."""
         self.path = path
-        self.key = key
-        self._arrays: dict[str, tuple[Any, torch.dtype]] = {}
+        self._data = ZarrData(ZarrOptions(path=path))
+        try:
+            about, texts = self._data.about(), self._data.texts()
+            if about["key"] != key:
+                raise ValueError("it was computed for another key")
+            self.left_out = frozenset(about["left_out"])
+            self.types: Types = dict(about["types"])
+            self._rows = {int(each[INDEX]): row for row, each in enumerate(texts)}
+            self._inputs = {int(each[INDEX]): each[INPUT] for each in texts}
+        except (WorldError, KeyError, TypeError, ValueError) as error:
+            raise self._damaged(error) from error
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_arrays": {}}  # handles do not travel
+    def __contains__(self, index: int) -> bool:
+        return index in self._rows
 
     def input(self, index: int) -> bytes:
-        """The digest of what the base was shown as sample `index`; WorldError when it is damaged."""
-        return self._read(INPUTS, index).numpy().tobytes()
+        """The digest of what the base was shown as sample `index`; empty where that was passed over."""
+        return bytes.fromhex(self._inputs.get(index, ""))
 
-    def tensors(self, index: int) -> dict[str, Tensor]:
-        """The base's answer to sample `index`; WorldError when a part of it is damaged."""
-        self._open()
-        return {name: self._read(name, index) for name in self._arrays if name != INPUTS}
-
-    def _read(self, name: str, index: int) -> Tensor:
-        self._open()
-        array, dtype = self._arrays[name]
-        chunk = array.metadata.encode_chunk_key((index,) + (0,) * (array.ndim - 1))
+    def sample(self, index: int) -> Sample:
+        """The fields of sample `index`, which is there; WorldError when a part of it is damaged."""
         try:
-            if not (self.path / array.path / chunk).is_file():
-                raise ValueError("its file is missing")  # which zarr would read as zeros
-            return torch.from_numpy(np.asarray(array[index])).view(dtype)
-        except (OSError, ValueError) as error:
-            raise self._damaged(f"array '{name}', sample {index}: {error}") from error
+            found = self._data.sample(self._rows[index], None)
+        except (DamagedDataError, WorldError) as error:
+            raise self._damaged(error, f"sample {index}: ") from error
+        return {name: value for name, value in found.items() if name not in (INDEX, INPUT)}
 
-    def _open(self) -> None:
-        if self._arrays:
-            return
-        import zarr
-
-        try:
-            group = zarr.open_group(self.path, mode="r")
-            if group.attrs["key"] != self.key:
-                raise ValueError("it was computed for another key")
-            arrays: dict[str, tuple[Any, torch.dtype]] = {INPUTS: (group[INPUTS], torch.uint8)}
-            tensors: Any = group.attrs["tensors"]
-            if group.attrs["tensors_digest"] != _digest(tensors):
-                raise ValueError("its list of tensors differs from its digest")
-            for each in tensors:
-                array: Any = group[each["array"]]
-                if array.shape[1:] != tuple(each["shape"]):
-                    raise ValueError(f"array '{each['name']}' is of shape {array.shape}")
-                arrays[each["name"]] = array, getattr(torch, each["dtype"])
-            self._arrays = arrays
-        # What zarr and the lines above raise for a file of metadata that says anything at all.
-        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-            raise self._damaged(f"{type(error).__name__}: {error}") from error
-
-    def _damaged(self, what: str) -> WorldError:
-        return WorldError(f"{self.path} is damaged: {what}; delete that folder and resume: it is then computed again")
+    def _damaged(self, error: Exception, of: str = "") -> WorldError:
+        if isinstance(error, DamagedDataError):
+            # Its advice is that of a packed data set.
+            error = ValueError(f"array '{error.array}': {error.reason.rpartition(';')[0]}")
+        what = f"{self.path} is damaged: {of}{error}"
+        return WorldError(f"{what}; delete that folder and resume: it is then computed again")
 
 
-def _digest(tensors: Any) -> str:
-    return hashlib.sha256(json.dumps(tensors).encode()).hexdigest()
+def as_arrays(tensors: Mapping[str, Tensor]) -> tuple[Sample, Types]:
+    """The parts of one sample's answer as arrays under "base.NAME", and their types.
+
+    Of types that numpy has no name for (bfloat16) the bits are kept.
+    """
+    arrays, types = {}, {}
+    for name, tensor in tensors.items():
+        unknown = tensor.dtype.is_floating_point and tensor.dtype not in (torch.float16, torch.float32, torch.float64)
+        bits = tensor.view({1: torch.uint8, 2: torch.int16}[tensor.itemsize]) if unknown else tensor
+        arrays[BASE + name] = bits.numpy()
+        types[name] = str(tensor.dtype).removeprefix("torch.")
+    return arrays, types
 
 
-Kind = tuple[tuple[int, ...], str]
-
-
-def _kinds(tensors: Mapping[str, Tensor]) -> dict[str, Kind]:
-    return {name: (tuple(each.shape), str(each.dtype).removeprefix("torch.")) for name, each in tensors.items()}
-
-
-def _spelled(kind: Kind | None) -> str:
-    return "missing" if kind is None else f"{kind[1]} {kind[0]}"
-
-
-def _as_numpy(tensor: Tensor) -> np.ndarray[Any, Any]:
-    """The tensor's numbers; the bits of those that numpy has no name for (bfloat16)."""
-    unknown = tensor.dtype.is_floating_point and tensor.dtype not in (torch.float16, torch.float32, torch.float64)
-    return (tensor.view({1: torch.uint8, 2: torch.int16}[tensor.itemsize]) if unknown else tensor).numpy()
+def as_tensors(sample: Sample, types: Types) -> tuple[Sample, dict[str, Tensor]]:
+    """A sample's own fields, and the parts of the base's answer as the base gave them."""
+    own = {name: value for name, value in sample.items() if name.removeprefix(BASE) not in types or BASE not in name}
+    parts = {
+        name: torch.from_numpy(np.asarray(sample[BASE + name])).view(getattr(torch, dtype))
+        for name, dtype in types.items()
+    }
+    return own, parts

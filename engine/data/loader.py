@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from engine.data.workers import loaded
 from engine.errors import DamagedDataError, EngineError, InputError, Problem
 from engine.plugins import guarded
 from engine.prediction import Batch
-from engine.reading import ABLATED, Fields, MissingFieldError, fields_of, reading
+from engine.reading import ABLATED, Fields, MissingFieldError, fields_like, fields_of, reading
 
 Draw = tuple[int, int]
 """(epoch, index) of one sample."""
@@ -192,7 +192,8 @@ class Fixed(torch.utils.data.Dataset[Sample]):
         raise InputError("the ablation shuffle needs validation samples of at least two scenes")
 
 
-def _collated(samples: list[Sample | Failed | Passed]) -> Batch | Failed | Passed:
+def _collated(make: Callable[[list[Sample]], Any], samples: list[Sample | Failed | Passed]) -> Any:
+    """What `make` makes of the samples that are left, `Passed` with it where some were damaged, or `Failed`."""
     damaged: list[DamagedDataError] = []
     left: list[Sample] = []
     for each in samples:
@@ -203,7 +204,7 @@ def _collated(samples: list[Sample | Failed | Passed]) -> Batch | Failed | Passe
         sample = each.left if isinstance(each, Passed) else each
         if sample is not None:
             left.append(sample)
-    batch: Batch | Failed | None = caught(lambda: collate(left)) if left else None
+    batch: Any = caught(lambda: make(left)) if left else None
     if batch is None or (damaged and not isinstance(batch, Failed)):
         return Passed(batch, damaged)
     return batch
@@ -231,7 +232,15 @@ def training_batches(
     dataset: Dataset, order: Order, first: int, last: int, *, workers: int, pin: bool
 ) -> Iterator[Batch]:
     """Batches first..last of a stage."""
-    return _batches(Augmented(dataset, order.seed, order.stage), Steps(order, first, last), workers, pin)
+    draws = Augmented(dataset, order.seed, order.stage)
+    for batch in _batches(draws, Steps(order, first, last), workers, pin, collate):
+        yield fields_of(batch, str(draws.dataset), draws.dataset.left_out)
+
+
+def training_draws(dataset: Dataset, order: Order, first: int, last: int, *, workers: int) -> Iterator[list[Sample]]:
+    """The samples of batches first..last of a stage, each by itself."""
+    draws = Augmented(dataset, order.seed, order.stage)
+    return _batches(draws, Steps(order, first, last), workers, False, list)
 
 
 def evaluation_batches(
@@ -246,16 +255,18 @@ def evaluation_batches(
     process, processes = share
     indices = indices[len(indices) * process // processes : len(indices) * (process + 1) // processes]
     nothing = processes == 1
-    for batch in _batches(dataset, indices, workers, pin):
+    for batch in _batches(dataset, indices, workers, pin, collate):
         nothing = False
-        yield batch
+        yield fields_of(batch, str(dataset.dataset))
     if nothing and len(dataset):
         raise dataset.dataset.unreadable()
 
 
-def _batches(dataset: Augmented | Fixed, batch_sampler: Any, workers: int, pin: bool) -> Iterator[Batch]:
+def _batches(
+    dataset: Augmented | Fixed, batch_sampler: Any, workers: int, pin: bool, make: Callable[[list[Sample]], Any]
+) -> Iterator[Any]:
     source = dataset.dataset
-    how = {"batch_sampler": batch_sampler, "collate_fn": _collated, "pin_memory": pin}
+    how = {"batch_sampler": batch_sampler, "collate_fn": partial(_collated, make), "pin_memory": pin}
     for made in loaded(dataset, str(source), workers, **how):
         if isinstance(made, Failed):
             raise made.error
@@ -263,7 +274,7 @@ def _batches(dataset: Augmented | Fixed, batch_sampler: Any, workers: int, pin: 
             source.tell(made.damaged)
         batch = made.left if isinstance(made, Passed) else made
         if batch is not None:
-            yield fields_of(batch, str(source))
+            yield batch
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
@@ -274,4 +285,4 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
             return {name: moved(item) for name, item in value.items()}
         return value.to(device, non_blocking=True) if isinstance(value, torch.Tensor) else value
 
-    return fields_of(moved(batch), batch.source if isinstance(batch, Fields) else Fields.source)
+    return fields_like(moved(batch), batch)

@@ -138,8 +138,12 @@ def write_metadata(
     samples: Sequence[tuple[int, Mapping[str, str]]],
     scenes: Sequence[str] | None,
     units: Mapping[str, str],
+    about: Mapping[str, Any] | None = None,
 ) -> None:
-    """Describe the arrays as zarr reads them, and the samples, in the root's attributes, as the data set does."""
+    """Describe the arrays as zarr reads them, and the samples, in the root's attributes, as the data set does.
+
+    about: plain data that the same digest covers; what `header` says is for people.
+    """
     names = sorted({name for _, texts in samples for name in texts})
     told = {
         "format": header["format"],
@@ -149,6 +153,8 @@ def write_metadata(
         "scenes": scenes,
         "units": dict(units),
     }
+    if about is not None:
+        told["about"] = dict(about)
     attributes: Any = {"packed": told, "sha256": digest(told), "provenance": dict(header)}
     with warnings.catch_warnings(), zarr.config.set({"json_indent": None}):
         # The specification has no word on it yet; readers that do not know it pass over it.

@@ -6,7 +6,6 @@ bytes are on the disk; who goes on cuts off what no line tells of. X.zarr appear
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -16,14 +15,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from numcodecs import Blosc
 
 from engine.contracts import Progress
 from engine.data.loader import Failed, caught
-from engine.data.packed_group import Group, write_metadata
-from engine.data.shards import CODEC, Layout, encode, layout
+from engine.data.packed_writer import Encoded, PackedWriter, encoded
+from engine.data.shards import CODEC, Layout
 from engine.data.source import Source
 from engine.data.workers import loaded
 from engine.data.zarr_store import FORMAT
@@ -35,16 +33,6 @@ LOCK = "lock"
 STORE = "store"
 SYNC_SECONDS = 2.0
 """At most so much work is done again after an interruption."""
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """A sample on its way from a worker to the files: its texts, the layout of its fields, their chunks and digests."""
-
-    texts: dict[str, str]
-    fields: list[Layout]
-    chunks: list[list[bytes]]
-    digests: list[bytes]
 
 
 @dataclass
@@ -134,22 +122,10 @@ class _Encoding(torch.utils.data.Dataset[Encoded | DamagedDataError]):
             sample = self.source.sample(index, None)
         except DamagedDataError as error:
             return self.source.passed(error)
-        encoded = Encoded({}, [], [], [])
-        codec = Blosc(**self.codec)
-        for name, value in sorted(sample.items()):
-            if isinstance(value, str):
-                encoded.texts[name] = value
-                continue
-            array = np.asarray(value)
-            try:
-                how = layout(name, array)
-            except InputError as error:
-                raise InputError(f"{self.source}, sample {index}: {error}") from error
-            array = array.astype(how.dtype, copy=False)
-            encoded.fields.append(how)
-            encoded.chunks.append(encode(array, how, codec))
-            encoded.digests.append(hashlib.sha256(array.tobytes()).digest())
-        return encoded
+        try:
+            return encoded(sample, Blosc(**self.codec))
+        except InputError as error:
+            raise InputError(f"{self.source}, sample {index}: {error}") from error
 
 
 class _Growing:
@@ -161,9 +137,7 @@ class _Growing:
         self.header = header
         self.next = 0
         self.done = Packing()
-        self.samples: list[tuple[int, dict[str, str]]] = []
-        self._groups: list[Group] = []
-        self._numbers: dict[tuple[Layout, ...], int] = {}
+        self.writer = PackedWriter(folder)
         self._lines: list[Any] = []
         self._synced = time.monotonic()
         self._take_up()
@@ -172,8 +146,7 @@ class _Growing:
         """Write the next sample; None for one that is damaged and passed over."""
         line: dict[str, Any] = {}
         if sample is not None:
-            group = self._group(sample.fields)
-            lengths = group.write(sample.chunks, sample.digests)
+            group, lengths = self.writer.add(sample)
             line = {
                 "fields": [asdict(each) for each in sample.fields] if group.rows == 1 else None,
                 "group": group.number,
@@ -181,9 +154,7 @@ class _Growing:
                 "lengths": lengths,
                 "digests": [each.hex() for each in sample.digests],
             }
-            self._count(group, sample.texts)
-        else:
-            self.done.damaged += 1
+        self._count(damaged=sample is None)
         self.next += 1
         self._lines.append(line)
         if time.monotonic() - self._synced > SYNC_SECONDS:
@@ -191,8 +162,7 @@ class _Growing:
 
     def sync(self) -> None:
         """Bring what was written to the disk, then say so in the journal."""
-        for group in self._groups:
-            group.sync()
+        self.writer.sync()
         with self.journal.open("a") as file:
             file.write("".join(json.dumps(line) + "\n" for line in self._lines))
             file.flush()
@@ -202,23 +172,14 @@ class _Growing:
 
     def finish(self, source: Source) -> None:
         """Complete the files and describe them."""
-        for group in self._groups:
-            group.finish()
+        self.writer.complete()
         self.sync()
-        write_metadata(self.folder, self.header, self._groups, self.samples, source.scenes(), source.units())
+        self.writer.describe(self.header, source.scenes(), source.units())
         sync(self.folder)
 
-    def _group(self, fields: list[Layout]) -> Group:
-        kinds = tuple(fields)
-        if kinds not in self._numbers:
-            self._numbers[kinds] = len(self._groups)
-            self._groups.append(Group(self.folder, len(self._groups), fields))
-            self.done.groups += 1
-        return self._groups[self._numbers[kinds]]
-
-    def _count(self, group: Group, texts: dict[str, str]) -> None:
-        self.samples.append((group.number, texts))
-        self.done.samples += 1
+    def _count(self, damaged: bool) -> None:
+        self.done.damaged += damaged
+        self.done.samples, self.done.groups = len(self.writer.samples), len(self.writer.groups)
 
     def _take_up(self) -> None:
         """Go on after the last sample that the journal tells of; InputError where it is that of another packing."""
@@ -238,16 +199,15 @@ class _Growing:
         for line in lines:
             if line:
                 fields = [Layout(**{**each, "shape": tuple(each["shape"])}) for each in line["fields"] or ()]
-                group = self._group(fields) if fields else self._groups[line["group"]]
-                group.count(line["lengths"], [bytes.fromhex(each) for each in line["digests"]])
-                self._count(group, line["texts"])
-            else:
-                self.done.damaged += 1
+                group = self.writer.group(fields) if fields else self.writer.groups[line["group"]]
+                digests = [bytes.fromhex(each) for each in line["digests"]]
+                self.writer.count(group, line["lengths"], digests, line["texts"])
+            self._count(damaged=not line)
         self.next = self.done.taken_up = len(lines)
         for stray in self.folder.iterdir():
-            if stray.name not in {group.name for group in self._groups}:
+            if stray.name not in {group.name for group in self.writer.groups}:
                 shutil.rmtree(stray) if stray.is_dir() else stray.unlink()
-        for group in self._groups:
+        for group in self.writer.groups:
             group.take_up()
 
 

@@ -18,6 +18,7 @@ class Source:
     """A data set under the name by which messages call it.
 
     skips: whether the recipe goes on without damaged samples; `tell` then hears of each of them, as often as it is met.
+    left_out: fields that the data set has and its samples here have not, because nobody who reads them declares them.
     PluginError for what the data set raises, WorldError where that is an OSError.
     """
 
@@ -32,6 +33,7 @@ class Source:
         self.name = name
         self.skips = skips
         self.tell = tell
+        self.left_out: frozenset[str] = frozenset()
 
     def __str__(self) -> str:
         return self.name
@@ -55,17 +57,38 @@ class Source:
     def sample(self, index: int, rng: np.random.Generator | None) -> Sample:
         """Example `index`."""
         with self._asked(f"at sample {index}"):
-            sample = self.dataset.sample(index, rng)
-            if not isinstance(sample, dict):
-                raise PluginError(f"{self.name} gave a {type(sample).__name__} for sample {index}; expected a dict")
-            for name in ("id", "scene"):
-                if not isinstance(sample.get(name, ""), str):
-                    raise PluginError(f"{self.name} gave {name} {sample[name]!r} for sample {index}; expected a text")
-            kind = str(getattr(sample.get("valid"), "dtype", "bool")).removeprefix("torch.")
-            if kind != "bool":
-                # As indices, which numbers are, such a mask would choose other pixels without a word.
-                raise PluginError(f"{self.name} gave 'valid' as {kind} for sample {index}; expected bool")
-            return fields_of(sample, self.name)
+            return self._checked(self.dataset.sample(index, rng), index)
+
+    @property
+    def augments(self) -> bool:
+        """Whether the data set can augment an example after the base has seen it."""
+        return hasattr(self.dataset, "augment")
+
+    def whole(self, index: int) -> Sample:
+        """Example `index` before its random changes: the whole frame, where the data set tells it from its crop."""
+        whole = getattr(self.dataset, "whole", None)
+        if whole is None:
+            return self.sample(index, None)
+        with self._asked(f"at sample {index}"):
+            return self._checked(whole(index), index)
+
+    def augment(self, sample: Sample, index: int, rng: np.random.Generator) -> Sample:
+        """The whole example `index`, which brings the base's answer, as training sees it."""
+        with self._asked(f"to augment sample {index}"):
+            changed: Any = self.dataset.augment(sample, rng)  # type: ignore[attr-defined]  # optional: see `augments`
+            return self._checked(changed, index)
+
+    def _checked(self, sample: Any, index: int) -> Sample:
+        if not isinstance(sample, dict):
+            raise PluginError(f"{self.name} gave a {type(sample).__name__} for sample {index}; expected a dict")
+        for name in ("id", "scene"):
+            if not isinstance(sample.get(name, ""), str):
+                raise PluginError(f"{self.name} gave {name} {sample[name]!r} for sample {index}; expected a text")
+        kind = str(getattr(sample.get("valid"), "dtype", "bool")).removeprefix("torch.")
+        if kind != "bool":
+            # As indices, which numbers are, such a mask would choose other pixels without a word.
+            raise PluginError(f"{self.name} gave 'valid' as {kind} for sample {index}; expected bool")
+        return fields_of(sample, self.name)
 
     def passed(self, error: DamagedDataError) -> DamagedDataError:
         """The error to tell of where the sample may be passed over; raised where it may not."""

@@ -55,6 +55,14 @@ class ZarrData:
         """The units of its fields, where the data set that was packed told them."""
         return self._open().units
 
+    def about(self) -> Mapping[str, Any]:
+        """What whoever wrote it says of it, under the digest of the metadata; empty for a packed data set."""
+        return self._open().about
+
+    def texts(self) -> list[dict[str, str]]:
+        """The texts of every sample, which are read without its arrays."""
+        return [texts for _, _, texts in self._open().samples]
+
     def sample(self, index: int, rng: np.random.Generator | None) -> Sample:
         """Sample `index` as it was packed; a crop's place is drawn by `rng`, and is the middle without.
 
@@ -63,13 +71,30 @@ class ZarrData:
             DamagedDataError: a part of it is missing or not as it was written.
             InputError: the crop does not fit.
         """
+        return self._sample(index, self.crop, rng)
+
+    def whole(self, index: int) -> Sample:
+        """Sample `index` without a crop; errors as of `sample`."""
+        return self._sample(index, None, None)
+
+    def augment(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        """The whole sample cut to a crop at random; InputError where it does not fit or fields differ in size."""
+        if self.crop is None:
+            return sample
+        pictures = {name: value for name, value in sample.items() if np.ndim(value) > 1}
+        sizes = {np.shape(each)[-2:] for each in pictures.values()}
+        rows, columns = _window(sizes, self.crop, rng, sample.get("id", "?"))
+        return {**sample, **{name: np.ascontiguousarray(each[..., rows, columns]) for name, each in pictures.items()}}
+
+    def _sample(self, index: int, crop: tuple[int, int] | None, rng: np.random.Generator | None) -> Sample:
         content = self._open()
         if not 0 <= index < len(content.samples):
             raise IndexError(f"{self.place} holds {len(content.samples)} samples; there is no index {index}")
         group, row, texts = content.samples[index]
         fields = content.groups[group]
         name = texts.get("id", f"{index}")
-        window = None if self.crop is None else _window(fields, self.crop, rng, name)
+        sizes = {each.shape[-2:] for each in fields if len(each.shape) > 1}
+        window = None if crop is None else _window(sizes, crop, rng, name)
         bands = [_bands(each, window) for each in fields]
         arrays = self._read(group, fields, bands, row, name)
         if window is not None:
@@ -157,6 +182,7 @@ class _Content:
             rows[group] += 1
         self.scenes: list[str] | None = told["scenes"]
         self.units: dict[str, str] = told["units"]
+        self.about: dict[str, Any] = told.get("about", {})
 
 
 def digest(told: Mapping[str, Any]) -> str:
@@ -167,9 +193,8 @@ def digest(told: Mapping[str, Any]) -> str:
 Window = tuple[slice, slice]
 
 
-def _window(fields: Sequence[Layout], crop: tuple[int, int], rng: np.random.Generator | None, sample: str) -> Window:
-    """Rows and columns of the crop."""
-    sizes = {each.shape[-2:] for each in fields if len(each.shape) > 1}
+def _window(sizes: set[tuple[int, ...]], crop: tuple[int, int], rng: np.random.Generator | None, sample: str) -> Window:
+    """Rows and columns of the crop of fields with those heights and widths."""
     if len(sizes) != 1:
         raise InputError(f"sample {sample} has fields of {len(sizes)} sizes, so that there is no one crop of them")
     (full,) = sizes

@@ -20,7 +20,7 @@ import torch
 from engine import events
 from engine.checkpoints.store import CheckpointStore
 from engine.contracts import Dataset
-from engine.data.frozen import FrozenOutputs
+from engine.data.frozen import FrozenSamples
 from engine.data.loader import as_source
 from engine.data.source import First, Source
 from engine.recipe.schema import Stage
@@ -102,8 +102,7 @@ def measure(session: Session) -> Iterator[StageCost]:
 def _stage(trial: Trial, index: int, folder: Path) -> StageCost:
     trial.first.clear()
     stage, length = trial.recipe.stages[index], len(trial.dataset("train"))
-    caching = stage.train.cache != "off"
-    if caching:
+    if stage.train.cache != "off":
         trial.first["train"] = max(SAMPLES, stage.train.batch_size)
     often = {"log_every": STEPS, "evaluate_every": None, "checkpoint_every": None}
     short = stage.model_copy(update={"steps": 2 * STEPS, "train": stage.train.model_copy(update=often)})
@@ -112,6 +111,7 @@ def _stage(trial: Trial, index: int, folder: Path) -> StageCost:
     with peak_memory(trial.device) as peak:
         system = _system(trial, stage)
         run.train(system, CheckpointStore(folder / "checkpoint", keep=1), None)
+    kept = run.samples if isinstance(run.samples, FrozenSamples) else None
     saved = next(at for at, event in trial.said if isinstance(event, events.CheckpointSaved))
     return StageCost(
         name=stage.name,
@@ -119,8 +119,8 @@ def _stage(trial: Trial, index: int, folder: Path) -> StageCost:
         seconds_per_step=[event.seconds_per_step for _, event in trial.said if isinstance(event, events.Step)][-1],
         checkpoint=time.perf_counter() - saved,
         evaluation=_evaluations(trial, run, stage, system),
-        frozen_outputs=length * _seconds_a_sample(trial.said) if caching else 0.0,
-        frozen_bytes=length * _bytes_a_sample(run.samples) if isinstance(run.samples, FrozenOutputs) else 0,
+        frozen_outputs=length * _seconds_a_sample(trial.said) if kept else 0.0,
+        frozen_bytes=length * kept.bytes_a_sample() if kept else 0,
         checkpoint_bytes=sum(file.stat().st_size for file in (folder / "checkpoint").rglob("*") if file.is_file()),
         peak_bytes=peak[0] if peak else None,
     )
@@ -154,13 +154,9 @@ def _whole_pass(trial: Trial, split: str, system: System, injection: bool) -> fl
 
 
 def _seconds_a_sample(said: Sequence[tuple[float, Any]]) -> float:
-    """Seconds between two frozen outputs, without the first ones, which are computed again in a batch."""
-    told = [at for at, event in said if isinstance(event, events.Note) and "done" in event.details]
-    return (told[-1] - told[1]) / (len(told) - 2) if len(told) > 2 else 0.0
-
-
-def _bytes_a_sample(samples: FrozenOutputs) -> int:
-    return sum(tensor.nbytes for tensor in samples.store.tensors(0).values())
+    """Seconds of a frozen output; the first is computed twice."""
+    notes = [event.details for _, event in said if isinstance(event, events.Note)]
+    return next(details["seconds"] / (details["samples"] + 1) for details in notes if "apart_in_a_batch" in details)
 
 
 @contextmanager

@@ -108,7 +108,7 @@ def shorten(recipe: Recipe, steps: int) -> tuple[dict[str, Any], str]:
     parts += [f"a checkpoint every {_checkpoint(steps)} steps"]
     parts += [f"an evaluation every {max(1, steps // 3)} where the recipe evaluates in mid-stage"] if measured else []
     words = f"shortened: {', '.join(parts)}"
-    if any(stage["cache"] == "on" for stage in data["stage"]):
+    if any(stage["cache"] != "off" for stage in data["stage"]):
         words += "; the outputs of the frozen base that these short runs compute stay in the cache"
     return data, words
 

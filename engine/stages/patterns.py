@@ -39,16 +39,23 @@ def select_stage(recipe: Recipe, stage: Stage, index: int, system: Named) -> Sel
 
 
 def check_cache(recipe: Recipe, stage: Stage, index: int, system: Named, selection: Selection) -> Sequence[Problem]:
-    """What is wrong with `cache = "on"` in a stage that trains `selection`."""
-    if stage.train.cache == "off":
+    """What is wrong with `cache = "on"` or `augment = "after-cache"` in a stage that trains `selection`."""
+    key = "cache" if stage.train.cache == "on" else "augment"
+    if stage.train.cache != "on" and stage.train.augment == "before-cache":
         return []
+    why = not_frozen(stage, system, selection)
+    if not why:
+        return []
+    about = "the frozen base's outputs are to be cached" if key == "cache" else "the frozen base is to see whole frames"
+    setting = 'cache = "off"' if key == "cache" else 'augment = "before-cache"'
+    expected = f"{setting} there, or the injection on and all of base.** frozen"
+    return [Problem(recipe.where("stage", index, "train", key), f"{about} in stage {stage.name}, {why}", expected)]
+
+
+def not_frozen(stage: Stage, system: Named, selection: Selection) -> str:
+    """Why the base's answers in a stage cannot be kept; empty where they can."""
     # A module in training mode answers differently too, even where it learns nothing.
     buffers = {name for name, _ in system.named_buffers()} - selection.frozen_buffers
     trains = [*sorted(selection.parameters), *sorted(selection.modules | buffers)]
     base = [name for name in trains if (name + ".").startswith("base.")]
-    why = f"which trains {base[0]}" if base else "" if stage.injection else "which runs without the injection"
-    if not why:
-        return []
-    what = f"the frozen base's outputs are to be cached in stage {stage.name}, {why}"
-    expected = 'cache = "off" there, or the injection on and all of base.** frozen'
-    return [Problem(recipe.where("stage", index, "train", "cache"), what, expected)]
+    return f"which trains {base[0]}" if base else "" if stage.injection else "which runs without the injection"

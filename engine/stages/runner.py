@@ -15,6 +15,7 @@ from engine import events
 from engine.checkpoints.store import RECORD, Checkpoint, CheckpointStore
 from engine.checkpoints.weights import holds_injection, read_weights, write_weights
 from engine.contracts import Dataset, Evaluation, Verdict
+from engine.data.frozen import WholeFrames
 from engine.data.loader import Order, to_device, training_batches
 from engine.errors import GateRefusedError, WorldError
 from engine.files import file_digest, read_json, write_whole
@@ -197,7 +198,7 @@ class StageRun:
         losses = self._losses()
         freeze.apply(system, selection)
         before = self._fingerprint(system, selection, resumed=resume is not None)
-        self.samples = training_samples(session, stage, self.index, system, self.stores)
+        self.samples = training_samples(session, stage, self.index, system, selection, losses, self.folder, self.stores)
         # After the data are prepared and cached, which may draw numbers and is done once for many runs.
         seed_everything(stage_seed(session.recipe.seed, stage.name))
         if not resume:
@@ -238,8 +239,10 @@ class StageRun:
         accelerator = self.session.accelerator
         share = (accelerator.process_index, accelerator.num_processes)
         order = Order(len(self.samples), self.stage.train.batch_size, self.session.recipe.seed, self.stage.name, share)
-        pin = self.session.device.type == "cuda"
-        return training_batches(self.samples, order, first, last, workers=self.stage.train.workers, pin=pin)
+        workers, pin = self.stage.train.workers, self.session.device.type == "cuda"
+        if isinstance(self.samples, WholeFrames):
+            return self.samples.batches(order, first, last, workers)
+        return training_batches(self.samples, order, first, last, workers=workers, pin=pin)
 
     def _fingerprint(self, system: System, selection: Selection, resumed: bool) -> freeze.Fingerprint:
         """Digest the frozen part; a resumed stage must still hold what it held when it began."""

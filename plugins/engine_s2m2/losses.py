@@ -35,6 +35,8 @@ class PMCLoss:
     probability belongs in the dustbin.
     """
 
+    reads = ("disparity", "valid", "occluded", "base.features.transport")
+
     def __init__(self, options: PMCOptions) -> None:
         self.neighbourhood = options.neighbourhood
         self.epsilon = options.epsilon
@@ -79,6 +81,8 @@ class DisparityLoss:
     sees the pixel: elsewhere there is nothing to match, and the refiners have to guess.
     """
 
+    reads = ("disparity", "valid", "occluded", "base.value", "base.intermediates")
+
     def __init__(self, options: DisparityOptions) -> None:
         self.beta = 1.0 if options.kind == "smooth_l1" else 0.0
         self.gamma = options.gamma
@@ -100,6 +104,14 @@ class DisparityLoss:
 class VisibilityLoss:
     """Cross-entropy of all visibility maps with "the right image sees this pixel", averaged over the maps."""
 
+    reads = (
+        "valid",
+        "occluded",
+        "base.visibility",
+        "base.features.initial_visibility",
+        "base.features.visibilities",
+    )
+
     def __init__(self, options: VisibilityOptions) -> None:
         pass
 
@@ -116,6 +128,16 @@ class ConfidenceLoss:
     The error is that of the disparity which the map belongs to, and is not differentiated: being unsure must not be
     answered by moving the disparity.
     """
+
+    reads = (
+        "disparity",
+        "valid",
+        "base.value",
+        "base.intermediates",
+        "base.confidence",
+        "base.features.initial_confidence",
+        "base.features.confidences",
+    )
 
     def __init__(self, options: ConfidenceOptions) -> None:
         self.threshold = options.threshold

@@ -66,8 +66,6 @@ class PolarizedScenes:
         right, polarization_right = expose(light[5:8], light[8:10], o.noise, o.shot_noise, chance)
         disparity, flags = truth[:1].astype(np.float32) / store.DISPARITY_SCALE, truth[1:]
         valid = (flags & store.VALID) > 0
-        # A crop loses part of the right image too.
-        outside = np.arange(disparity.shape[-1]) - disparity < -0.5
         return {
             "left": display(left),
             "right": display(right),
@@ -75,13 +73,26 @@ class PolarizedScenes:
             "polarization_right": polarization_right,
             "disparity": disparity,
             "valid": valid,
-            "occluded": ((flags & store.OCCLUDED) > 0) | (outside & valid),
+            "occluded": ((flags & store.OCCLUDED) > 0) | _outside(disparity, valid),
             "transparent": (flags & store.TRANSPARENT) > 0,
             "focal": np.float32(FOCAL_PER_WIDTH * o.width),
             "baseline": np.float32(BASELINE),
             "id": name,
             "scene": name,
         }
+
+    def augment(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        """A scene with the base's answer to all of it, cut at random; its noise is that of its one fixed exposure."""
+        if self.options.crop is None:
+            return sample
+        rows, columns = self._window(rng)
+        cut = {
+            name: np.ascontiguousarray(value[:, rows, columns]) if np.ndim(value) == 3 else value
+            for name, value in sample.items()
+        }
+        if "occluded" in cut:
+            cut["occluded"] |= _outside(cut["disparity"], cut["valid"])
+        return cut
 
     def _window(self, rng: np.random.Generator | None) -> tuple[slice, slice]:
         o = self.options
@@ -95,3 +106,8 @@ class PolarizedScenes:
         if self._scenes is None:
             self._scenes = store.Scenes(store.ensure(self.options), self.options)
         return self._scenes
+
+
+def _outside(disparity: np.ndarray[Any, Any], valid: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Valid pixels (1, H, W) whose counterpart is left of the right image; a crop loses a part of that one too."""
+    return (np.arange(disparity.shape[-1]) - disparity < -0.5) & valid

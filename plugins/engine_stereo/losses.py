@@ -53,6 +53,7 @@ class DisparityL1:
     """Mean absolute error of the disparity, px."""
 
     beta = 0.0
+    reads = ("disparity", "valid", "base.value")
 
     def __init__(self, options: DisparityL1Options) -> None:
         self.within_bound = options.within_bound
@@ -78,6 +79,8 @@ class Sequence:
     The last estimate is `prediction.value`, with weight 1. Intermediates of lower resolution are interpolated
     bilinearly to the truth's size; their values are px at full resolution already.
     """
+
+    reads = ("disparity", "valid", "base.value", "base.intermediates")
 
     def __init__(self, options: SequenceOptions) -> None:
         self.gamma, self.beta = options.gamma, options.beta
@@ -110,6 +113,8 @@ class ConfidenceBCE:
     A corrected prediction is judged by its base's error, because the base gave the confidence before the correction.
     """
 
+    reads = ("disparity", "valid", "base.value", "base.confidence")
+
     def __init__(self, options: ConfidenceOptions) -> None:
         self.threshold = options.threshold
 
@@ -126,6 +131,8 @@ class ConfidenceBCE:
 
 class VisibilityBCE:
     """Binary cross entropy of the visibility against "not occluded in the other view"."""
+
+    reads = ("occluded", "valid", "base.value", "base.visibility")
 
     def __init__(self, options: VisibilityOptions) -> None:
         pass

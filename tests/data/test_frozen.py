@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,16 +16,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.contracts import Sample
-from engine.data.frozen import FrozenOutputs, fill, first_digest
+from engine.data.frozen import Filling, FrozenSamples, Shown, WholeFrames, digest, fill, first_readable
 from engine.data.frozen_store import FrozenStore
 from engine.data.loader import Augmented, Order, generator, training_batches
 from engine.data.source import Source
 from engine.errors import DamagedDataError, EngineError, InputError, WorldError
 from engine.prediction import Batch, Prediction
-from engine.reading import FROZEN
+from engine.reading import FROZEN, UndeclaredFieldError
 
 WHERE = "recipe.toml:7:1"
-ABOUT = {"key": "the key"}
+KEY = "the key"
 COUNT = 5
 
 
@@ -60,15 +61,21 @@ def rich(batch: Batch) -> Prediction:
     )
 
 
+def shown(data: Source, after: bool = False, reads: frozenset[str] | None = None) -> Shown:
+    return Shown(data, WHERE, after, reads, "image")
+
+
 def filled(
-    folder: Path, answer: Callable[[Batch], Prediction] = rich, data: Source | None = None
-) -> tuple[FrozenOutputs, float]:
-    data = data or source()
-    apart = fill(folder / "store.zarr", data, answer, WHERE, ABOUT, lambda done, total, what: None)
-    return FrozenOutputs(data, FrozenStore(folder / "store.zarr", ABOUT["key"]), WHERE), apart
+    folder: Path, answer: Callable[[Batch], Prediction] = rich, of: Shown | None = None, batch: int = 2
+) -> tuple[FrozenSamples, float]:
+    of = of or shown(source())
+    first = {"first_sample": digest(first_readable(of)).hex()}
+    how = Filling(batch, 0, lambda done, total, what: None, lambda size: None)
+    apart = fill(folder / "store.zarr", of, answer, KEY, first, how)
+    return FrozenSamples(of, FrozenStore(folder / "store.zarr", KEY), None, filled=False), apart
 
 
-def drawn(outputs: FrozenOutputs, index: int) -> Sample:
+def drawn(outputs: FrozenSamples, index: int) -> Sample:
     return outputs.sample(index, generator(0, "B", 1, 0, index))
 
 
@@ -92,9 +99,9 @@ def test_a_batch_brings_every_tensor_as_the_base_gave_it(tmp_path: Path, workers
 
 def test_a_store_travels_without_its_handles(tmp_path: Path) -> None:
     outputs, _ = filled(tmp_path)
-    whole = drawn(outputs, 3)[FROZEN]
+    whole = outputs.store.sample(3)["base.value"]
     store = pickle.loads(pickle.dumps(outputs.store))
-    assert torch.equal(store.tensors(3)["value"], whole["value"])
+    assert np.array_equal(store.sample(3)["base.value"], whole)
 
 
 def test_how_far_samples_of_a_batch_move_each_other_is_told(tmp_path: Path) -> None:
@@ -113,25 +120,37 @@ def _flip(path: Path) -> None:
     [_flip, lambda path: path.write_bytes(path.read_bytes()[:-9]), lambda path: path.write_bytes(b""), Path.unlink],
     ids=["flipped", "truncated", "empty", "missing"],
 )
-@pytest.mark.parametrize("name", ["value", "visibility", "intermediates.1", "inputs"])
+@pytest.mark.parametrize("name", ["base.value", "base.visibility", "base.intermediates.1", "image"])
 def test_a_damaged_chunk_is_named_and_never_read(tmp_path: Path, name: str, damage: Callable[[Path], Any]) -> None:
     outputs, _ = filled(tmp_path)
-    (chunk,) = (tmp_path / "store.zarr" / name).glob("c.3.*")
-    damage(chunk)
-    assert drawn(outputs, 2)[FROZEN]["value"][0, 0, 0] == 2 / torch.tensor(3.0)
-    with pytest.raises(WorldError, match=rf"store\.zarr is damaged: array '{name}', sample 3: .*; delete that folder"):
-        drawn(outputs, 3)
+    (chunks,) = (tmp_path / "store.zarr" / "group-0" / name).glob("c.*")
+    damage(chunks)
+    said = []
+    for index in range(COUNT):
+        try:
+            got = drawn(outputs, index)
+        except WorldError as error:
+            said.append(str(error))
+        else:
+            same(Prediction.of_tensors({k: v[None] for k, v in got[FROZEN].items()}), rich({"image": image_of(index)}))
+    assert said
+    for each in said:
+        assert re.search(rf"store\.zarr is damaged: sample \d: array '{name}': .*; delete that folder and", each), each
+
+
+def image_of(index: int) -> torch.Tensor:
+    return torch.full((1, 1, 4, 6), float(index))
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> FrozenOutputs:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> FrozenSamples:
     return filled(tmp_path_factory.mktemp("finished"))[0]
 
 
-@pytest.mark.parametrize("file", ["zarr.json", "value/zarr.json", "inputs/zarr.json"])
+@pytest.mark.parametrize("file", ["zarr.json", "group-0/base.value/zarr.json"])
 @given(where=st.floats(0, 1, exclude_max=True), put=st.binary(max_size=3), instead_of=st.integers(0, 40))
 def test_damaged_metadata_are_told_or_harmless(
-    finished: FrozenOutputs, file: str, where: float, put: bytes, instead_of: int
+    finished: FrozenSamples, file: str, where: float, put: bytes, instead_of: int
 ) -> None:
     path = finished.store.path / file
     content = path.read_bytes()
@@ -139,8 +158,8 @@ def test_damaged_metadata_are_told_or_harmless(
     path.write_bytes(content[:at] + put + content[at + instead_of :])
     told = ""
     try:
-        store = FrozenStore(finished.store.path, ABOUT["key"])
-        tensors = drawn(FrozenOutputs(finished.source, store, WHERE), 1)[FROZEN]
+        store = FrozenStore(finished.store.path, KEY)
+        tensors = drawn(FrozenSamples(finished.shown, store, None, filled=False), 1)[FROZEN]
     except WorldError as error:
         told = str(error)
     finally:
@@ -150,14 +169,14 @@ def test_damaged_metadata_are_told_or_harmless(
     else:
         same(
             Prediction.of_tensors({name: each[None] for name, each in tensors.items()}),
-            rich({"image": torch.ones(1, 1, 4, 6)}),
+            rich({"image": image_of(1)}),
         )
 
 
 def test_a_store_of_another_key_is_not_read(tmp_path: Path) -> None:
     outputs, _ = filled(tmp_path)
     with pytest.raises(WorldError, match="another key"):
-        FrozenStore(outputs.store.path, "another").tensors(0)
+        FrozenStore(outputs.store.path, "another")
 
 
 def _draws(sample: Sample, index: int, rng: Any) -> Sample:
@@ -178,13 +197,13 @@ def test_data_that_draw_random_numbers_are_refused_where_the_recipe_says_cache(
     with pytest.raises(
         InputError, match=rf"{WHERE}: data\.train .* draws random numbers for sample {index}"
     ) as refused:
-        filled(tmp_path, data=source(sees))
+        filled(tmp_path, of=shown(source(sees)))
     assert 'cache = "off"' in refused.value.advice
 
 
 def test_data_that_begin_to_draw_are_refused_at_that_draw(tmp_path: Path) -> None:
     outputs, _ = filled(tmp_path)
-    random_later = FrozenOutputs(source(_draws), outputs.store, WHERE)
+    random_later = FrozenSamples(shown(source(_draws)), outputs.store, None, filled=False)
     drawn(random_later, 2)
     with pytest.raises(InputError, match="draws random numbers for sample 3"):
         drawn(random_later, 3)
@@ -206,13 +225,34 @@ def test_a_sample_that_is_not_what_the_base_saw_is_told(
 ) -> None:
     outputs, _ = filled(tmp_path)
     with pytest.raises(WorldError, match=r"sample 4 of data\.train .* is not the one that .*store\.zarr was computed"):
-        drawn(FrozenOutputs(source(sees), outputs.store, WHERE), 4)
+        drawn(FrozenSamples(shown(source(sees)), outputs.store, None, filled=False), 4)
 
 
-def test_the_first_digest_changes_with_the_data() -> None:
-    assert first_digest(source(), WHERE) == first_digest(source(), WHERE)
-    other = source(lambda sample, index, rng: {**sample, "image": -sample["image"]})  # -0.0 in the first
-    assert first_digest(source(), WHERE) != first_digest(other, WHERE)
+def test_a_sample_is_compared_when_a_run_first_draws_it_and_then_the_data_are_left_alone(tmp_path: Path) -> None:
+    outputs, _ = filled(tmp_path)
+    read: list[int] = []
+
+    def noted(sample: Sample, index: int, rng: Any) -> Sample:
+        read.append(index)
+        return sample
+
+    again = FrozenSamples(shown(source(noted)), outputs.store, None, filled=False)
+    for _ in range(3):
+        drawn(again, 2)
+    assert read == [2]
+    drawn(FrozenSamples(shown(source(noted)), outputs.store, None, filled=True), 4)
+    assert read == [2], "who filled the store has seen the data"
+
+
+def test_data_that_are_not_the_same_twice_are_refused_while_the_store_is_filled(tmp_path: Path) -> None:
+    changing = source(lambda sample, index, rng: {**sample, "image": sample["image"] + random.random()})
+    with pytest.raises(InputError, match=r"sample 0 of data\.train .* is not the same twice"):
+        filled(tmp_path, of=shown(changing))
+
+
+def test_the_digest_changes_with_the_data() -> None:
+    assert digest({"image": np.zeros(1)}) == digest({"image": np.zeros(1)})
+    assert digest({"image": np.zeros(1)}) != digest({"image": -np.zeros(1)})
 
 
 @pytest.mark.parametrize(
@@ -232,12 +272,66 @@ def test_an_answer_that_cannot_be_taken_apart_by_sample_is_refused(
         filled(tmp_path, answer)
 
 
-def test_answers_of_several_sizes_are_refused(tmp_path: Path) -> None:
+def test_answers_of_other_types_than_the_first_are_refused(tmp_path: Path) -> None:
+    def odd(batch: Batch) -> Prediction:
+        late = batch["image"].max() > 2
+        return Prediction(batch["image"], confidence=batch["image"].double() if late else batch["image"])
+
+    with pytest.raises(InputError, match=r"for sample 3 the base's answer or the fields are others than for the first"):
+        filled(tmp_path, odd, batch=1)
+
+
+def test_samples_of_several_sizes_are_asked_and_kept_by_size(tmp_path: Path) -> None:
     growing = source(lambda sample, index, rng: {**sample, "image": np.zeros((1, 4, 6 + index), np.float32)})
-    with pytest.raises(
-        InputError, match=r"'value' is float32 \(1, 4, 6\) for the first sample, and .*7\) for sample 1"
-    ):
-        filled(tmp_path, lambda batch: Prediction(batch["image"]), growing)
+    outputs, _ = filled(tmp_path, lambda batch: Prediction(batch["image"]), shown(growing))
+    assert [drawn(outputs, index)[FROZEN]["value"].shape[-1] for index in range(COUNT)] == [6, 7, 8, 9, 10]
+
+
+def test_only_declared_fields_are_kept_and_another_is_told_by_name(tmp_path: Path) -> None:
+    data = source(lambda sample, index, rng: {**sample, "wide": np.zeros((1, 4, 6), np.float32)})
+    outputs, _ = filled(tmp_path, of=shown(data, reads=frozenset({"image", "id", "base.value"})))
+    assert sorted(path.name for path in (outputs.store.path / "group-0").glob("*/")) == ["base.value", "image"]
+    (batch,) = training_batches(outputs, Order(COUNT, 2, 0, "B"), 0, 1, workers=0, pin=False)
+    for read in (lambda: batch["wide"], lambda: batch.get("wide"), lambda: "wide" in batch):
+        with pytest.raises(UndeclaredFieldError, match="'wide'"):
+            read()
+    assert "never there" not in batch
+
+
+class Cut(Images):
+    """Images that are cut to their first columns or their last, as the draw says."""
+
+    def augment(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        columns = slice(0, 3) if rng.random() < 0.5 else slice(3, 6)
+        pictures = {name: value[..., columns] for name, value in sample.items() if np.ndim(value) == 3}
+        return {**sample, **pictures}
+
+
+def test_a_whole_frame_and_its_answer_are_cut_alike_from_the_store_and_without_one(tmp_path: Path) -> None:
+    data = Source(Cut(lambda s, i, rng: {**s, "image": s["image"] + np.arange(6, dtype=np.float32)}), "cut", False)
+    of = shown(data, after=True, reads=frozenset({"image", "id", "base.value"}))
+
+    def answer(batch: Batch) -> Prediction:
+        return Prediction(2 * batch["image"], intermediates=[batch["image"][..., ::2, ::2]])
+
+    outputs, _ = filled(tmp_path, answer, of)
+    order = Order(COUNT, 2, 0, "B")
+    stored = training_batches(outputs, order, 0, 6, workers=2, pin=False)
+    live = WholeFrames(of, answer).batches(order, 0, 6, workers=0)
+    places = set()
+    for one, other in zip(stored, live, strict=True):
+        assert torch.equal(one["image"], other["image"])
+        assert one["image"].shape == (2, 1, 4, 3)
+        assert torch.equal(one[FROZEN]["value"], 2 * one["image"])
+        assert torch.equal(other[FROZEN]["value"], 2 * one["image"])
+        assert one.left_out == other.left_out == {"base.intermediates.0"}
+        places |= set((one["image"][:, 0, 0, 0] - torch.tensor([float(name) for name in one["id"]])).tolist())
+    assert places == {0, 3}, "both cuts were drawn"
+
+
+def test_an_answer_of_another_size_than_the_target_cannot_be_cut(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=rf"{WHERE}: the base's .*intermediates\.0 \(1, 2, 3\).* cannot be cut like"):
+        filled(tmp_path, of=shown(Source(Cut(), "cut", False), after=True))
 
 
 def _damaged(sample: Sample, index: int, rng: Any) -> Sample:
@@ -247,15 +341,15 @@ def _damaged(sample: Sample, index: int, rng: Any) -> Sample:
 
 
 def test_damaged_samples_are_passed_over_where_the_recipe_says_so(tmp_path: Path) -> None:
-    outputs, _ = filled(tmp_path, data=source(_damaged, skips=True))
+    outputs, _ = filled(tmp_path, of=shown(source(_damaged, skips=True)))
     passed = Augmented(outputs, 0, "B")[(0, 3)]
     assert [str(each.sample) for each in passed.damaged] == ["3"]
     assert torch.equal(passed.left[FROZEN]["value"], torch.full((1, 4, 6), 4 / 3))
-    repaired = FrozenOutputs(source(), outputs.store, WHERE)
+    repaired = FrozenSamples(shown(source()), outputs.store, None, filled=False)
     with pytest.raises(WorldError, match=r"sample 3 .* is not the one"):
         drawn(repaired, 3)
 
 
 def test_a_damaged_sample_stops_the_computation_where_the_recipe_does_not_pass_it(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="sample 0 is damaged"):
-        filled(tmp_path, data=source(_damaged))
+        filled(tmp_path, of=shown(source(_damaged)))

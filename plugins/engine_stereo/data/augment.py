@@ -50,6 +50,34 @@ def augmented(
     return sample
 
 
+def cut_after_base(
+    sample: Sample, augment: Augment | None, rng: np.random.Generator, crop: tuple[int, int] | None
+) -> Sample:
+    """A whole example with the base's answer to it as training sees it: upside down or not, cut to `crop`.
+
+    InputError for changes that the base would have to see, and for a crop that does not fit.
+    """
+    if augment is not None:
+        if refused := [f"{name}, {why}" for name, why in _BEFORE_BASE.items() if getattr(augment, name)]:
+            what = f"the base's answer does not follow {'; '.join(refused)}"
+            raise InputError(what, 'leave it out, or let the base see it with augment = "before-cache"')
+        sample = without_right_truth(sample)
+        if augment.flip_vertical and rng.random() < augment.flip_vertical:
+            sample = upside_down(sample)
+    return sample if crop is None else cropped(sample, crop, rng)
+
+
+_BEFORE_BASE = {
+    "flip_horizontal": "after which it would be of the other view",
+    "scale": "which changes what can be matched",
+    "y_jitter": "which takes the views out of rectification",
+    "colour": "which changes the pictures",
+    "noise": "which changes the pictures",
+    "erase": "which changes the right picture",
+}
+"""Options of `Augment` that change what a base sees, and why its answer cannot be changed with them."""
+
+
 def _factor(
     sample: Sample, bounds: tuple[float, float], crop: tuple[int, int] | None, rng: np.random.Generator
 ) -> float:

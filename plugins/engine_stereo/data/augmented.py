@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -49,3 +51,21 @@ class Augmented:
         if rng is not None and options.augment is not None:
             return augmented(sample, options.augment, rng, options.crop)
         return sample if options.crop is None else cropped(sample, options.crop, rng)
+
+    def whole(self, index: int) -> Sample:
+        """Example `index` of the other set, whole and without augmentation."""
+        whole = getattr(self._whole, "whole", None)
+        return self._whole.sample(index, None) if whole is None else whole(index)
+
+    @property
+    def augment(self) -> Callable[[Sample, np.random.Generator], Sample]:
+        """The whole example with the base's answer to it, as the other set and then this one cut it.
+
+        Missing where the other set has none: its own random changes would be left out. InputError as `cut_after_base`.
+        """
+        return partial(self._augment, self._whole.augment)
+
+    def _augment(self, inner: Any, sample: Sample, rng: np.random.Generator) -> Sample:
+        from engine_stereo.data.augment import cut_after_base
+
+        return cut_after_base(inner(sample, rng), self.options.augment, rng, self.options.crop)

@@ -104,16 +104,30 @@ class Frames:
         sizes differ and for a crop that does not fit, IndexError for an index that is not there.
         """
         from engine_stereo.data.augment import augmented
-        from engine_stereo.data.reading import cropped, read, scaled
+        from engine_stereo.data.reading import cropped
 
-        if not 0 <= index < len(self):
-            raise IndexError(f"the data set has {len(self)} examples; there is no index {index}")
         options = self.options
-        both = options.right_truth if rng is None else options.both_truths
-        sample = scaled(read(self.frames[index], options.polarimetry, both), options.scale)
+        sample = self._read(index, options.right_truth if rng is None else options.both_truths)
         if rng is not None and options.augment is not None:
             return augmented(sample, options.augment, rng, options.crop)
         return sample if options.crop is None else cropped(sample, options.crop, rng)
+
+    def whole(self, index: int) -> Sample:
+        """Example `index` without crop and augmentation; errors as of `sample`."""
+        return self._read(index, self.options.right_truth)
+
+    def augment(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        """The whole example with the base's answer to it as training sees it; InputError as of `cut_after_base`."""
+        from engine_stereo.data.augment import cut_after_base
+
+        return cut_after_base(sample, self.options.augment, rng, self.options.crop)
+
+    def _read(self, index: int, both: bool) -> Sample:
+        from engine_stereo.data.reading import read, scaled
+
+        if not 0 <= index < len(self):
+            raise IndexError(f"the data set has {len(self)} examples; there is no index {index}")
+        return scaled(read(self.frames[index], self.options.polarimetry, both), self.options.scale)
 
 
 def _part(frames: Sequence[Frame], options: FramesOptions) -> Sequence[Frame]:

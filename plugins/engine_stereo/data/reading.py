@@ -129,7 +129,7 @@ def cropped(sample: Sample, size: tuple[int, int], rng: np.random.Generator | No
 
     InputError where it does not fit.
     """
-    full_height, full_width = sample["left"].shape[1:]
+    full_height, full_width = next(value.shape[1:] for value in sample.values() if is_picture(value))
     height, width = size
     if height > full_height or width > full_width:
         what = f"a crop of {_size(size)} does not fit in {sample.get('id', 'an example')}, which is"
