@@ -156,7 +156,8 @@ def _whole_pass(trial: Trial, split: str, system: System, injection: bool) -> fl
 def _seconds_a_sample(said: Sequence[tuple[float, Any]]) -> float:
     """Seconds of a frozen output; the first is computed twice."""
     notes = [event.details for _, event in said if isinstance(event, events.Note)]
-    return next(details["seconds"] / (details["samples"] + 1) for details in notes if "apart_in_a_batch" in details)
+    told = next(each for each in notes if "apart_in_a_batch" in each)
+    return float(told["seconds"]) / (int(told["samples"]) + 1)
 
 
 @contextmanager
