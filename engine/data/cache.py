@@ -43,6 +43,8 @@ def made_once(path: Path, make: Callable[[Path], None], waiting: Callable[[], No
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         while (lock := Lock.taken(path)) is None:
+            if path.exists():  # who made it may go on holding the lock, as a reader
+                return False
             waiting()
             time.sleep(POLL)
         with lock:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.data.cache import cache_directory, opened
+from engine.data.cache import Lock, cache_directory, opened
 from engine.data.cache_room import NoRoomError, limit, make_room, remove_unused, stores
 from engine.errors import InputError
 
@@ -55,6 +55,26 @@ def test_a_store_that_is_open_stays_and_using_it_makes_it_the_newest(cache: Path
         make_room(900, WHERE)
     lock.close()
     assert [each.path for each in make_room(900, WHERE)] == [open_one]
+
+
+def test_who_waits_for_a_store_reads_it_while_its_maker_still_does(cache: Path) -> None:
+    cache.mkdir(parents=True)
+    path = cache / "a.zarr"
+    making = Lock.taken(path)
+    readers: list[Lock] = []
+
+    def made_meanwhile() -> None:
+        assert not readers, "it is there, and who waits must see it"
+        path.mkdir()
+        assert making is not None
+        making.close()
+        reader = Lock.taken(path, shared=True)
+        assert reader is not None
+        readers.append(reader)
+
+    made, lock = opened(path, lambda partial: pytest.fail("it is being made"), made_meanwhile)
+    assert not made
+    lock.close()
 
 
 def test_what_alone_exceeds_the_limit_is_refused_and_nothing_goes(cache: Path) -> None:

@@ -15,6 +15,8 @@ from forked import Forks
 from toy_world import PLUGIN, STAGE_A, STAGE_B, STAGE_C, merged, system
 
 from engine.plugins import module_name
+from engine.stages import cache_choice
+from engine.stages.cache_choice import Costs
 
 TWO = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "engine")
 
@@ -71,6 +73,67 @@ def watched(toy_recipe: WriteRecipe, tmp_path: Path) -> Path:
     return path
 
 
+CUT = '''
+"""The toy data as sets that can be cut after the base, and toys that declare what they read."""
+import numpy as np
+from engine.errors import InputError
+from engine.hookspecs import hookimpl
+from toy_plugin import BoundOptions, DataOptions, Options, ToyData, ToyInjection, ToyLoss
+
+class Cut(ToyData):
+    def augment(self, sample, rng):
+        columns = slice(0, 4) if rng.random() < 0.5 else slice(4, 8)
+        return {k: np.ascontiguousarray(v[..., columns]) if np.ndim(v) == 3 else v for k, v in sample.items()}
+
+class Coloured(Cut):
+    def augment(self, sample, rng):
+        raise InputError("the base's answer does not follow colour", "leave it out")
+
+class Declares(ToyInjection):
+    reads = ("signal", "target")
+
+class Square(ToyLoss):
+    reads = ("target",)
+
+class Looks(Square):
+    def __call__(self, prediction, batch):
+        return super().__call__(prediction, batch) * (1 if "image" in batch else 2)
+
+@hookimpl
+def engine_datasets(register):
+    register("cut", DataOptions, Cut)
+    register("coloured", DataOptions, Coloured)
+
+@hookimpl
+def engine_injections(register):
+    register("declares", BoundOptions, Declares)
+
+@hookimpl
+def engine_losses(register):
+    register("declared_square", Options, Square)
+    register("looks", Options, Looks)
+'''
+
+AFTER: dict[str, Any] = {
+    "injection": {"plugin": "declares"},
+    "data": {"train": {"plugin": "cut"}},
+    "stage": [STAGE_A, {**STAGE_B, "augment": "after-cache", "losses": [{"name": "declared_square"}]}, STAGE_C],
+}
+
+
+@pytest.fixture
+def cut_recipe(toy_recipe: WriteRecipe, tmp_path: Path) -> WriteRecipe:
+    """The toy recipe with data that can be cut after the base saw them, and toys that declare what they read."""
+    (tmp_path / "cut.py").write_text(CUT)
+
+    def write(**changes: Any) -> Path:
+        path = toy_recipe(**merged(merged(DEMANDING, AFTER), changes))
+        path.write_text(path.read_text().replace('toy_plugin.py"', 'toy_plugin.py", "cut.py"'))
+        return path
+
+    return write
+
+
 def run_of(folder: Path) -> Path:
     (run,) = (folder / "toy").iterdir()
     return run
@@ -90,6 +153,11 @@ def told(run: Path) -> list[str]:
     return ["computed" if "computed in" in note["text"] else "read" for note in notes]
 
 
+def choices(run: Path) -> list[str]:
+    """What a run said of `cache = "auto"`."""
+    return [event["text"] for event in events_of(run, "note") if 'cache = "auto" is' in event["text"]]
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_cached_and_uncached_training_end_with_the_same_weights(
     engine: Command, toy_recipe: WriteRecipe, tmp_path: Path, workers: int
@@ -107,6 +175,124 @@ def test_cached_and_uncached_training_end_with_the_same_weights(
     assert told(run_of(tmp_path / "live")) == []
     assert told(run_of(tmp_path / "first")) == ["computed"]
     assert told(run_of(tmp_path / "second")) == ["read"]
+
+
+def test_what_is_cut_after_the_base_trains_alike_with_and_without_a_cache(
+    engine: Command, cut_recipe: WriteRecipe, tmp_path: Path, cache: Path
+) -> None:
+    recipe = cut_recipe()
+    for runs, *more in (("live", ""), ("filled", "on"), ("read", "on"), ("chosen", "auto")):
+        done = engine("run", recipe, "--runs", runs, *(f"--set=stage.B.cache={each}" for each in more if each))
+        assert done.code == 0, done.err
+        assert_identical(run_of(tmp_path / runs), run_of(tmp_path / "live"))
+    (store,) = cache.glob("*.zarr")
+    kept = sorted(path.name for path in (store / "group-0").glob("*/"))
+    assert kept == ["base.value", "signal", "target", "valid"], "what is declared, and no image"
+    (choice,) = choices(run_of(tmp_path / "chosen"))
+    assert choice == f'stage B: cache = "auto" is on: {store} is there already'
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "says"),
+    [
+        ({"data": {"train": {"plugin": "toy"}}}, 2, "data.train (toy) cannot be augmented after the base has seen it"),
+        ({"data": {"train": {"plugin": "coloured"}}}, 2, "after-cache\": the base's answer does not follow colour"),
+        (
+            {"stage": [{**STAGE_A, "augment": "after-cache"}, STAGE_B]},
+            2,
+            "to see whole frames in stage A, which trains",
+        ),
+    ],
+    ids=["no method", "colour", "base trains"],
+)
+def test_what_cannot_be_cut_after_the_base_is_refused_with_its_place(
+    engine: Command, cut_recipe: WriteRecipe, tmp_path: Path, changes: dict[str, Any], code: int, says: str
+) -> None:
+    recipe = cut_recipe(**changes)
+    refused = engine("run", recipe)
+    assert refused.code == code
+    assert says in refused.err
+    lines = recipe.read_text().splitlines()
+    line = next(number for number, text in enumerate(lines, 1) if "after-cache" in text)
+    assert f"toy.toml:{line}:{lines[line - 1].index('augment') + 1}: " in refused.err
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("cache", ["on", "off"])
+def test_a_field_that_is_only_asked_for_and_not_declared_is_named(
+    engine: Command, cut_recipe: WriteRecipe, cache: str
+) -> None:
+    stage = {**STAGE_B, "augment": "after-cache", "cache": cache, "losses": [{"name": "looks"}]}
+    ended = engine("run", cut_recipe(stage=[STAGE_A, stage]))
+    assert ended.code == 1
+    assert "the loss looks reads 'image', which is not among the fields that it declares (`reads`)" in ended.err
+
+
+QUICK = Costs(recompute=1e-3, write=1e-3, read=1e-6, size=1000)
+SLOW = Costs(recompute=1e-3, write=1e-3, read=1e-2, size=1000)
+
+
+@pytest.mark.parametrize(("costs", "word"), [(QUICK, "on"), (SLOW, "off")], ids=["quick", "slow"])
+def test_auto_does_what_it_measures_and_a_resumed_stage_goes_on_with_it(
+    engine: Command, watched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, costs: Costs, word: str
+) -> None:
+    asked: list[int] = []
+
+    def measured(shown: Any, answer: Any, batch: int, folder: Path) -> Costs:
+        asked.append(batch)
+        return costs if len(asked) == 1 else {QUICK: SLOW, SLOW: QUICK}[costs]
+
+    monkeypatch.setattr(cache_choice, "measured", measured)
+    auto = ("--set", "stage.B.cache=auto", "--set", "stage.B.steps=24")
+    monkeypatch.setenv("STOP_AT", "B 6")
+    assert engine("run", watched, *auto).code == 5
+    monkeypatch.delenv("STOP_AT")
+    assert engine("run", watched, *auto, "--resume").code == 0
+    assert asked == [2], "asked once, and not again by the resumed run"
+    notes = choices(only_run(tmp_path))
+    assert len(notes) == 2
+    assert notes[0] == notes[1]
+    assert f'cache = "auto" is {word}: the base answers in 1.00 ms a sample' in notes[0]
+    assert told(only_run(tmp_path)) == {"on": ["computed", "read"], "off": []}[word]
+
+
+def test_auto_measures_a_real_base_and_its_store(engine: Command, toy_recipe: WriteRecipe, tmp_path: Path) -> None:
+    assert engine("run", toy_recipe(**QUIET), "--set", "stage.B.cache=auto").code == 0
+    (choice,) = [event for event in events_of(only_run(tmp_path), "note") if 'cache = "auto"' in event["text"]]
+    for figure in ("recompute", "write", "read", "size", "samples", "draws", "saved", "fill"):
+        assert choice["details"][figure] != 0, figure
+    assert not list((only_run(tmp_path) / "stage-B").glob("cache-probe*"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"data": {"train": {"noise": True}}}, "draws random numbers for sample 0"),
+        ({"stage": [STAGE_A, {**STAGE_B, "trainable": ["**"], "frozen": []}, STAGE_C]}, "which trains base."),
+    ],
+    ids=["random data", "base trains"],
+)
+def test_auto_says_off_where_a_cache_is_impossible(
+    engine: Command, toy_recipe: WriteRecipe, tmp_path: Path, changes: dict[str, Any], why: str
+) -> None:
+    done = engine("run", toy_recipe(**merged(QUIET, changes)), "--set", "stage.B.cache=auto")
+    assert done.code == 0, done.err
+    (choice,) = choices(only_run(tmp_path))
+    assert choice.startswith('stage B: cache = "auto" is off: ')
+    assert why in choice
+
+
+def test_a_store_beyond_the_limit_is_refused_and_auto_goes_without(
+    engine: Command, toy_recipe: WriteRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENGINE_CACHE_GB", "1e-6")
+    recipe = toy_recipe(**CACHED)
+    refused = engine("run", recipe, "--runs", "on")
+    assert refused.code == 2
+    assert "the frozen outputs take up to 0.00 GB, and the cache may hold 0.00 GB (ENGINE_CACHE_GB)" in refused.err
+    assert engine("run", recipe, "--set", "stage.B.cache=auto", "--runs", "auto").code == 0
+    (choice,) = choices(run_of(tmp_path / "auto"))
+    assert "is off: 0.00 GB would pass the 0.00 GB of ENGINE_CACHE_GB" in choice
 
 
 def test_the_frozen_base_answers_each_training_sample_once_and_never_again(
