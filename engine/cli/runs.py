@@ -11,7 +11,12 @@ from rich.filesize import decimal
 from engine.cli.opening import JsonOption, RunsOption, console, print_json
 from engine.errors import InputError, WorldError
 
-app = typer.Typer(help="Look after the directories of runs.", no_args_is_help=True, rich_markup_mode="markdown")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
+
+
+@app.callback()
+def group() -> None:
+    """See what runs leave on the disk, and remove it."""  # a callback: typer takes an app of one command for a command
 
 
 @app.command("gc")
@@ -24,10 +29,13 @@ def gc(
     unfinished: Annotated[
         bool, typer.Option("--unfinished", help="Remove runs that were refused, diverged, interrupted or failed.")
     ] = False,
+    cache: Annotated[
+        bool, typer.Option("--cache", help="Remove the frozen outputs that no process has open, of whatever run.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Remove it; without this it is only shown.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Free disk space: checkpoints of finished runs and, where asked, whole runs.
+    """Free disk space: checkpoints of finished runs and, where asked, whole runs and the cache of frozen outputs.
 
     The weights that finished stages handed on stay, so that their runs can be measured and their stages reused; what
     goes is `checkpoints/`, the best one in mid-stage among it. A run that is still going on is never touched.
@@ -35,12 +43,15 @@ def gc(
         engine runs gc
 
         engine runs gc --keep 3 --unfinished --yes
+
+        engine runs gc --cache --yes
     """
-    from engine.runs.cleaning import find_waste, freed, remove
+    from engine.runs.cleaning import find_waste, freed, remove, unused_outputs
 
     if not runs.is_dir():
         raise InputError(f"there is no folder {runs}", "--runs names the folder that holds the runs")
     found, left = find_waste(runs, keep, unfinished)
+    found += unused_outputs() if cache else []
     size = freed(waste.path for waste in found)
     out = console(as_json=json)
     kept = {waste.path: reason for waste in found if yes and (reason := remove(waste))}

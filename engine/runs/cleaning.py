@@ -1,4 +1,4 @@
-"""What runs leave on the disk that nobody needs any more: checkpoints, and whole runs by their ending or age."""
+"""What runs leave on the disk that nobody needs any more: checkpoints, whole runs, frozen outputs in the cache."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.data import cache_room
 from engine.errors import WorldError
 from engine.files import file_digest, read_json
 from engine.runs.directory import LOCK, alone, is_run, read_status
@@ -17,10 +18,13 @@ from engine.runs.directory import LOCK, alone, is_run, read_status
 
 @dataclass(frozen=True)
 class Waste:
-    """A folder of a run that can go, or the whole run, and why; `bytes` are what the disk gets back."""
+    """A folder that can go, and why; `bytes` are what the disk gets back.
+
+    of: the run that it is a part of or the whole of, or a store of the cache.
+    """
 
     path: Path
-    run: Path
+    of: Path | cache_room.Stored
     why: str
     bytes: int
 
@@ -54,21 +58,29 @@ def find_waste(root: Path, keep: int | None = None, unfinished: bool = False) ->
     return found, left
 
 
+def unused_outputs() -> list[Waste]:
+    """The frozen outputs in the cache, the longest unused first; those that a process has open are refused later."""
+    why = "frozen outputs, computed again by whoever needs them"
+    return [Waste(stored.path, stored, why, stored.size) for stored in cache_room.stores()]
+
+
 def remove(waste: Waste) -> str:
     """Remove it; why it was left alone, in words, or nothing.
 
     Checkpoints go only from beside weights that match their digest: damaged ones are made again from them.
     """
+    if isinstance(waste.of, cache_room.Stored):
+        return "" if cache_room.remove(waste.of) else f"{waste.path} is open in a process that goes on"
     try:
-        with alone(waste.run):
-            if waste.path != waste.run:
+        with alone(waste.of):
+            if waste.path != waste.of:
                 if _weights_are_whole(waste.path.parent):
                     shutil.rmtree(waste.path)
                     return ""
                 return f"{waste.path} is left: the weights beside it are damaged, and are made again from there"
-            for stage in waste.run.glob("stage-*/"):  # what makes a folder a run goes last, or a half would stay
+            for stage in waste.of.glob("stage-*/"):  # what makes a folder a run goes last, or a half would stay
                 shutil.rmtree(stage)
-            shutil.rmtree(waste.run)
+            shutil.rmtree(waste.of)
     except WorldError as reason:
         return str(reason)
     except OSError as error:

@@ -12,6 +12,7 @@ import pytest
 from conftest import Command, WriteRecipe, events_of, only_run
 from toy_world import STAGE_A, STAGE_B
 
+from engine.data.cache import Lock
 from engine.files import file_digest
 from engine.runs import directory
 
@@ -160,3 +161,21 @@ def test_a_folder_that_is_not_there_is_the_users_mistake(engine: Command) -> Non
     done = engine("runs", "gc", "--runs", "elsewhere")
     assert done.code == 2
     assert "there is no folder elsewhere" in done.err
+
+
+def test_frozen_outputs_go_only_where_asked_and_stay_while_a_process_reads_them(
+    engine: Command, make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_run("1")
+    monkeypatch.setenv("ENGINE_CACHE", str(tmp_path / "cache"))
+    stores = [tmp_path / "cache" / "frozen" / f"toy-{name}.zarr" for name in ("open", "unused")]
+    for store in stores:
+        store.mkdir(parents=True)
+        (store / "chunk").write_bytes(bytes(500))
+    assert not any("zarr" in path for path in listed(engine))
+    assert sum("toy-" in path for path in listed(engine, "--cache")) == 2
+    with Lock.taken(stores[0], shared=True) or pytest.fail("nobody holds it"):
+        done = engine("runs", "gc", "--cache", "--yes")
+    assert done.code == 1
+    assert "toy-open.zarr is open in a process that goes on" in done.out
+    assert [store.exists() for store in stores] == [True, False]
