@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine_s2m2.blocks import join
@@ -56,10 +57,12 @@ class SeparableGRU(nn.Module):
             (self.convz1, self.convr1, self.convq1),
             (self.convz2, self.convr2, self.convq2),
         ):
-            both = join(hidden, inputs)
-            keep = torch.sigmoid(reset(both))
+            # One convolution in place of two, which would each go through both maps.
+            weight, bias = torch.cat((update.weight, reset.weight)), torch.cat((update.bias, reset.bias))
+            gates = F.conv2d(join(hidden, inputs), weight, bias, padding=update.padding).sigmoid()
+            change, keep = gates.chunk(2, 1)
             proposed = torch.tanh(candidate(join(keep * hidden, inputs)))
-            hidden = torch.lerp(hidden, proposed, torch.sigmoid(update(both)))
+            hidden = torch.lerp(hidden, proposed, change)
         return hidden
 
 
