@@ -198,13 +198,15 @@ class Nonfinite(Table):
 class Train(Table):
     """[train]: how stages train; every stage may override each key. 0 turns off what may be None.
 
-    cache: "on" computes what the frozen base answers to each training sample once and keeps it on the disk.
+    cache: "on" computes what the frozen base answers to each training sample once and keeps it on the disk. compile:
+    through torch.compile, which changes the last bits of results; uncompiled with a note where that cannot work.
     """
 
     batch_size: Count = 4
     accumulate: Count = 1
     workers: Annotated[int, Field(ge=0)] = 0
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    compile: bool = False
     cache: Literal["off", "on"] = "off"
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
