@@ -121,8 +121,9 @@ def _about(stage: Stage, selection: Selection, system: System) -> list[str]:
     rates = f"lr {train.optimizer.lr:g}" + "".join(f", {g.match} {g.lr:g}" for g in train.optimizer.groups)
     losses = " + ".join(f"{loss.weight:g} {loss.name}" for loss in train.losses)
     samples = train.batch_size * train.accumulate
+    numbers = train.precision + (" compiled" if train.compile else "")
     lines = [
-        f"[bold]stage {stage.name}[/bold]{title}: {stage.steps} steps of {samples} samples, {train.precision}, "
+        f"[bold]stage {stage.name}[/bold]{title}: {stage.steps} steps of {samples} samples, {numbers}, "
         f"from {escape(stage.init or 'the starting weights')}, {aligned}",
         f"  {train.optimizer.name} {escape(rates)}, {train.schedule.name} schedule; {escape(losses)}"
         + {"on": ", the frozen base's outputs cached", "auto": ", cached where that is quicker"}.get(train.cache, "")

@@ -205,12 +205,14 @@ class Train(Table):
     cache: "on" computes what the frozen base answers to each training sample once and keeps it on the disk; "auto" does
     so where it measures that this is quicker. augment: with "after-cache" the base sees whole frames, and the random
     crops and flips of the data are applied to them and to its answers.
+    compile: through torch.compile, which changes the last bits; uncompiled with a note where that cannot work.
     """
 
     batch_size: Count = 4
     accumulate: Count = 1
     workers: Annotated[int, Field(ge=0)] = 0
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    compile: bool = False
     cache: Literal["off", "on", "auto"] = "off"
     augment: Literal["before-cache", "after-cache"] = "before-cache"
     optimizer: Optimizer = Optimizer()

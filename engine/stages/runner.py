@@ -30,6 +30,7 @@ from engine.stages.patterns import select_stage
 from engine.stages.proof import prove_gradients, prove_identity
 from engine.stages.session import Session, stage_seed
 from engine.system import System
+from engine.training.compiling import compile_parts
 from engine.training.forward import autocast, draw_warp
 from engine.training.loop import Task, train
 from engine.training.losses import NO_GRADIENT, WeightedLosses
@@ -199,6 +200,8 @@ class StageRun:
         freeze.apply(system, selection)
         before = self._fingerprint(system, selection, resumed=resume is not None)
         self.samples = training_samples(session, stage, self.index, system, selection, losses, self.folder, self.stores)
+        if stage.train.compile:
+            compile_parts(system, self._warn)  # after the cache, whose entries serve uncompiled stages too
         # After the data are prepared and cached, which may draw numbers and is done once for many runs.
         seed_everything(stage_seed(session.recipe.seed, stage.name))
         if not resume:

@@ -18,7 +18,7 @@ def _normalised(x: Tensor) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Multi-head attention of queries (N, L, d) over a context (N, L, d)."""
+    """Multi-head attention within sequences (N, L, d), or between left and right ones."""
 
     def __init__(self, channels: int, heads: int, positional: bool = False) -> None:
         super().__init__()
@@ -33,10 +33,21 @@ class Attention(nn.Module):
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
-    def forward(self, queries: Tensor, context: Tensor, grid: tuple[int, int] | None = None) -> Tensor:
-        """What the queries read (N, L, d); `grid` = (rows, columns) adds the relative positional term."""
-        q, k, v = self._split(self.q(queries)), self._split(self.k(context)), self._split(self.v(context))
-        if grid is None:
+    def forward(self, x: Tensor, cross: bool = False, grid: tuple[int, int] | None = None) -> Tensor:
+        """What sequences (N, L, d) read from themselves, or with `cross` left ones from right ones and back.
+
+        `grid` = (rows, columns) adds the relative positional term to what is read from the own sequence.
+        """
+        # One product in place of three, which would each go through x.
+        weight = torch.cat((self.q.weight, self.k.weight, self.v.weight))
+        bias = F.pad(self.v.bias, (2 * x.shape[-1], 0))
+        q, k, v = (self._split(part) for part in F.linear(x, weight, bias).chunk(3, -1))
+        if cross:
+            (left_q, right_q), (left_k, right_k), (left_v, right_v) = q.chunk(2), k.chunk(2), v.chunk(2)
+            from_right = F.scaled_dot_product_attention(left_q, right_k, right_v)
+            from_left = F.scaled_dot_product_attention(right_q, left_k, left_v)
+            read = torch.cat((from_right, from_left))
+        elif grid is None:
             read = F.scaled_dot_product_attention(q, k, v)
         else:
             scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
@@ -54,8 +65,7 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, grid: tuple[int, int] | None = None) -> Tensor:
         """(N, L, d) -> (N, L, d)."""
-        normalised = _normalised(x)
-        return x + self.attn(normalised, normalised, grid)
+        return x + self.attn(_normalised(x), grid=grid)
 
 
 class CrossAttention(nn.Module):
@@ -67,9 +77,7 @@ class CrossAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, L, d) -> (N, L, d), the first half of N left, the second right."""
-        normalised = _normalised(x)
-        left, right = normalised.chunk(2)
-        return x + self.attn(normalised, torch.cat((right, left)))
+        return x + self.attn(_normalised(x), cross=True)
 
 
 class FeedForward(nn.Module):

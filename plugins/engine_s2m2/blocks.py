@@ -19,6 +19,22 @@ def join(*maps: Tensor) -> Tensor:
     return torch.cat([x.permute(0, 2, 3, 1) for x in maps], -1).permute(0, 3, 1, 2)
 
 
+def left_half(maps: Tensor) -> Tensor:
+    """The maps of the left images (B, c, H, W) among those of both (2B, c, H, W).
+
+    Cut with the channels last, because the gradient of a cut has the layout of what was cut.
+    """
+    return maps.permute(0, 2, 3, 1).chunk(2)[0].permute(0, 3, 1, 2)
+
+
+class GELU(nn.GELU):
+    """GELU of maps (B, c, H, W) with the channels last, for which the library has its fast form in plain order only."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, c, H, W) -> (B, c, H, W)."""
+        return F.gelu(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
 class GatedFusion(nn.Module):
     """Merge two maps (B, d, H, W) by a learned gate plus a learned residual.
 
@@ -30,13 +46,13 @@ class GatedFusion(nn.Module):
         padding = kernel // 2
         self.feature_gate = nn.Sequential(
             nn.Conv2d(2 * channels, channels, kernel, padding=padding),
-            nn.GELU(),
+            GELU(),
             nn.Conv2d(channels, channels, 1),
             nn.Sigmoid(),
         )
         self.feature_fusion = nn.Sequential(
             nn.Conv2d(2 * channels, 2 * channels, kernel, padding=padding),
-            nn.GELU(),
+            GELU(),
             nn.Conv2d(2 * channels, channels, 1),
         )
 
@@ -54,7 +70,7 @@ class ConvBlock(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.convs = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, padding=1), nn.GELU(), nn.Conv2d(channels, channels, 3, padding=1)
+            nn.Conv2d(channels, channels, 3, padding=1), GELU(), nn.Conv2d(channels, channels, 3, padding=1)
         )
         self.convs_1x = nn.Sequential(nn.Conv2d(channels, channels, 1), nn.ReLU(), nn.Conv2d(channels, channels, 1))
 

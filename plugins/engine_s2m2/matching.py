@@ -50,13 +50,15 @@ def transport(correlation: Tensor, positivity: bool) -> Tensor:
     scores = F.pad(correlation, (0, 1, 0, 1))  # the dustbin's score is 0, not learned
     marginal = scores.new_full((width + 1,), -log(2 * width))
     marginal[-1] = log(0.5)
-    columns = marginal - scores.logsumexp(-2)
+    # Each half of a round brings all columns, or all rows, to their marginal: what has been added to them before
+    # cancels in the normalisation. `logsumexp` would be several times slower, as its exponential stumbles over every
+    # score that underflows.
     for _ in range(ROUNDS - 1):
-        rows = marginal - (scores + columns.unsqueeze(-2)).logsumexp(-1)
-        columns = marginal - (scores + rows.unsqueeze(-1)).logsumexp(-2)
-    scores = scores + columns.unsqueeze(-2)
-    rows = marginal - scores.logsumexp(-1)
-    plan = (scores + (rows + log(2 * width)).unsqueeze(-1))[..., :-1, :-1].exp()
+        scores = scores.log_softmax(-2) + marginal
+        scores = scores.log_softmax(-1) + marginal.unsqueeze(-1)
+    scores = scores.log_softmax(-2) + marginal
+    # The rows' last marginal, 1 / (2 * width), and the scale of P, 2 * width, cancel.
+    plan = scores.softmax(-1)[..., :-1, :-1]
     return plan.masked_fill(forbidden, 0.0) if positivity else plan
 
 

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from engine.errors import InputError, Problem
 from engine.prediction import Batch, Prediction
 from engine_s2m2.backbone import Backbone
-from engine_s2m2.blocks import GatedFusion
+from engine_s2m2.blocks import GELU, GatedFusion, left_half
 from engine_s2m2.matching import Correlation, first_estimates, transport
 from engine_s2m2.options import S2M2Options
 from engine_s2m2.padding import MULTIPLE, Padding
@@ -85,7 +85,7 @@ class S2M2(nn.Module):
         self.disp_init = Correlation(width)
         self.global_refiner = GlobalRefiner(width)
         self.feat_fusion_layer = GatedFusion(width, kernel=3)
-        self.ctx_feat = nn.Sequential(nn.Conv2d(width, width, 1), nn.GELU(), nn.Conv2d(width, width, 1))
+        self.ctx_feat = nn.Sequential(nn.Conv2d(width, width, 1), GELU(), nn.Conv2d(width, width, 1))
         self.refiner = LocalRefiner(width, size.disparity_width, size.evidence_width)
         self.upsample_mask_4x_refine = QuarterMask(width, size.mask_width)
         self.upsample_mask_1x = EdgeMask(width, size.edge_width)
@@ -163,10 +163,9 @@ class S2M2(nn.Module):
         plan = transport(correlation, self.use_positivity)
         initial, confidence, visibility = first_estimates(plan)
 
-        pairs = left.shape[0]
-        transformed, half, image = transformed[:pairs], half[:pairs], images[:pairs]
+        transformed, half, image = left_half(transformed), left_half(half), left_half(images)
         filled = self.global_refiner(initial.detach(), confidence.detach(), transformed)
-        context = self.ctx_feat(self.feat_fusion_layer(transformed, pyramid[0][:pairs]))
+        context = self.ctx_feat(self.feat_fusion_layer(transformed, left_half(pyramid[0])))
         found = Estimates(plan, confidence, visibility, [initial, filled], [], [], (filled, visibility, confidence))
         hidden = self._refine(found, context, correlation)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine_s2m2.blocks import join
+from engine_s2m2.blocks import GELU, join
 from engine_s2m2.matching import window
 from engine_s2m2.unet import UNet
 
@@ -26,7 +27,7 @@ class GlobalRefiner(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.init_feat = nn.Sequential(nn.Conv2d(width + 2, width, 3, padding=1), nn.GELU(), nn.Conv2d(width, width, 1))
+        self.init_feat = nn.Sequential(nn.Conv2d(width + 2, width, 3, padding=1), GELU(), nn.Conv2d(width, width, 1))
         self.refine_unet = UNet((width, width, width), blocks=1)
         self.out_feat = nn.Sequential(nn.Conv2d(width, 1, 3, padding=1))
 
@@ -56,10 +57,12 @@ class SeparableGRU(nn.Module):
             (self.convz1, self.convr1, self.convq1),
             (self.convz2, self.convr2, self.convq2),
         ):
-            both = join(hidden, inputs)
-            keep = torch.sigmoid(reset(both))
+            # One convolution in place of two, which would each go through both maps.
+            weight, bias = torch.cat((update.weight, reset.weight)), torch.cat((update.bias, reset.bias))
+            gates = F.conv2d(join(hidden, inputs), weight, bias, padding=update.padding).sigmoid()
+            change, keep = gates.chunk(2, 1)
             proposed = torch.tanh(candidate(join(keep * hidden, inputs)))
-            hidden = torch.lerp(hidden, proposed, torch.sigmoid(update(both)))
+            hidden = torch.lerp(hidden, proposed, change)
         return hidden
 
 
@@ -81,22 +84,22 @@ class LocalRefiner(nn.Module):
         super().__init__()
         taps = 2 * RADIUS + 1
         wide, narrow = disparity_width, evidence_width
-        self.disp_feat = nn.Sequential(nn.Conv2d(1, wide, 3, padding=1), nn.GELU(), nn.Conv2d(wide, wide, 3, padding=1))
-        self.corr_feat1 = nn.Sequential(nn.Conv2d(taps, wide, 1), nn.GELU(), nn.Conv2d(wide, narrow, 1))
-        self.corr_feat2 = nn.Sequential(nn.Conv2d(taps, wide, 1), nn.GELU(), nn.Conv2d(wide, narrow, 1))
+        self.disp_feat = nn.Sequential(nn.Conv2d(1, wide, 3, padding=1), GELU(), nn.Conv2d(wide, wide, 3, padding=1))
+        self.corr_feat1 = nn.Sequential(nn.Conv2d(taps, wide, 1), GELU(), nn.Conv2d(wide, narrow, 1))
+        self.corr_feat2 = nn.Sequential(nn.Conv2d(taps, wide, 1), GELU(), nn.Conv2d(wide, narrow, 1))
         self.conf_occ_feat = nn.Sequential(
-            nn.Conv2d(2, narrow, 3, padding=1), nn.GELU(), nn.Conv2d(narrow, narrow // 2, 1)
+            nn.Conv2d(2, narrow, 3, padding=1), GELU(), nn.Conv2d(narrow, narrow // 2, 1)
         )
         evidence = wide + 2 * narrow + width + narrow // 2
         self.disp_corr_ctx_cat = nn.Sequential(
-            nn.Conv2d(evidence, 2 * width, 1), nn.GELU(), nn.Conv2d(2 * width, width, 3, padding=1)
+            nn.Conv2d(evidence, 2 * width, 1), GELU(), nn.Conv2d(2 * width, width, 3, padding=1)
         )
         self.refine_unet = UNet((width, width, 2 * width), blocks=1)
         self.disp_update = nn.Sequential(
-            nn.Conv2d(width, width, 3, padding=1), nn.GELU(), nn.Conv2d(width, 1, 3, padding=1, bias=False)
+            nn.Conv2d(width, width, 3, padding=1), GELU(), nn.Conv2d(width, 1, 3, padding=1, bias=False)
         )
         self.conf_occ_update = nn.Sequential(
-            nn.Conv2d(width, width, 3, padding=1), nn.GELU(), nn.Conv2d(width, 2, 3, padding=1, bias=False)
+            nn.Conv2d(width, width, 3, padding=1), GELU(), nn.Conv2d(width, 2, 3, padding=1, bias=False)
         )
         self.gru = SeparableGRU(width)
 

@@ -1,0 +1,55 @@
+"""`compile = true`: base and injection run through torch.compile, or uncompiled with one note that says why not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from engine.system import System
+
+BACKEND = "inductor"
+
+
+def compile_parts(system: System, tell: Callable[[str], None]) -> None:
+    """Compile base and injection in place, so that the names of their tensors, pickles and copies stay as they are.
+
+    Compilation happens in the first call with each shape. A part for which it fails there runs uncompiled from then
+    on, and `tell` is given the reason once.
+    """
+    # What earlier stages compiled counts against the number of graphs that torch keeps of one function.
+    torch.compiler.reset()
+    # In place, this part of `nn.Module.compile` included: a wrapped module would have other names in its state.
+    for name, part in zip(system.names, (system.base, system.injection), strict=True):
+        if part is not None:
+            # Shapes taken as dynamic would make a resumed run, which meets them in another order, differ in its bits.
+            part.compile(backend=BACKEND, dynamic=False)
+            part._compiled_call_impl = _or_uncompiled(name, part, tell)
+
+
+def _or_uncompiled(name: str, part: nn.Module, tell: Callable[[str], None]) -> Callable[..., Any]:
+    from torch._dynamo.exc import TorchDynamoException
+
+    compiled = part._compiled_call_impl
+    assert compiled is not None, "compile() has been called"
+
+    def call(*arguments: Any, **more: Any) -> Any:
+        try:
+            return compiled(*arguments, **more)
+        except TorchDynamoException as failure:
+            part._compiled_call_impl = None
+            tell(f"{name} runs uncompiled: {_reason(failure)}")
+        return part(*arguments, **more)
+
+    return call
+
+
+def _reason(failure: Exception) -> str:
+    """The first line that the compiler said, which is followed by pages for its own developers."""
+    from torch._dynamo.exc import BackendCompilerFailed
+
+    cause = failure.inner_exception if isinstance(failure, BackendCompilerFailed) else failure
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+    return f"{type(cause).__name__}: {lines[0]}" if lines else type(cause).__name__
