@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RECIPE ?= recipes/s2m2_pol.toml
 
-.PHONY: demo test faults lint clean resume-peers bench-data bench-startup bench-frozen
+.PHONY: demo test faults lint clean resume-peers bench bench-step bench-data bench-startup bench-frozen
 
 demo: $(VENV)/.installed
 	$(BIN)/engine run $(RECIPE)
@@ -43,9 +43,17 @@ resume-peers: $(VENV)/.installed $(PEERS:%=.venv-peers-%/.installed)
 	.venv-peers-$*/bin/pip install --quiet --constraint benchmarks/resume/constraints.txt --requirement $<
 	touch $@
 
+# Every speed that this repository claims, measured here, in an environment of its own with what it is compared with.
+BENCH := .venv-bench/bin/python
+bench: bench-step bench-data
+
+# Microseconds a step over a plain loop, ours and other trainers': the tables in docs/bench.md.
+bench-step: .venv-bench/.installed
+	OMP_NUM_THREADS=1 $(BENCH) benchmarks/step/measure.py --write docs/bench.md
+
 # How fast samples are read from each way to keep them, and their size: the table in docs/data.md.
-bench-data: $(VENV)/.installed-bench
-	OMP_NUM_THREADS=1 nice $(BIN)/python benchmarks/data/measure.py --write docs/data.md
+bench-data: .venv-bench/.installed
+	OMP_NUM_THREADS=1 nice $(BENCH) benchmarks/data/measure.py --write docs/data.md
 
 # How long the command line takes to answer: the table in docs/bench_startup.md. To be run on a quiet machine.
 bench-startup: $(VENV)/.installed
@@ -55,9 +63,11 @@ bench-startup: $(VENV)/.installed
 bench-frozen: $(VENV)/.installed
 	OMP_NUM_THREADS=1 nice $(BIN)/python benchmarks/frozen.py
 
-$(VENV)/.installed-bench: $(VENV)/.installed
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[bench]"
+CONSTRAINTS := constraints.txt benchmarks/constraints.txt benchmarks/resume/constraints.txt
+.venv-bench/.installed: pyproject.toml $(CONSTRAINTS)
+	$(PYTHON) -m venv .venv-bench
+	$(BENCH) -m pip install --quiet $(CONSTRAINTS:%=--constraint %) --editable ".[bench]"
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-peers-* .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* build
+	rm -rf $(VENV) .venv-peers-* .venv-bench .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* build

@@ -46,14 +46,17 @@ class StageFrozen:
 
 @dataclass(frozen=True)
 class Step:
-    """Means since the last event: loss and its weighted terms, gradient norm, learning rate, seconds."""
+    """Means since the last event: loss and its weighted terms, gradient norm, learning rate, seconds.
+
+    gradient_norm: None where neither the guard nor clipping asked for it.
+    """
 
     stage: str
     step: int
     steps: int
     loss: float
     terms: Mapping[str, float]
-    gradient_norm: float
+    gradient_norm: float | None
     learning_rate: float
     seconds_per_step: float
     data_share: float

@@ -18,7 +18,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
@@ -96,20 +96,25 @@ SLOW_SECONDS = 1.0
 _FACTORY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 
-@contextmanager
-def guarded(what: str, passing: type[Exception] = EngineError) -> Iterator[None]:
+class guarded:  # noqa: N801  # read as a statement, like contextlib.suppress
     """Run a plugin's code; whatever it raises becomes a PluginError that begins with `what`.
 
     `passing` passes as it is. By default that is EngineError: the plugin has already explained itself to the user.
     """
-    try:
-        yield
-    except (passing, KeyboardInterrupt, GeneratorExit):  # the last two are not the plugin's
-        raise
+
+    # A class, not a generator: a training step enters several.
+    def __init__(self, what: str, passing: type[Exception] = EngineError) -> None:
+        self._what, self._passing = what, passing
+
+    def __enter__(self) -> None:
+        pass
+
     # A plugin is a stranger's code and may raise anything, even SystemExit from a script's last line. This is the only
     # place that catches so broadly; everything that calls a plugin goes through it.
-    except BaseException as error:
-        raise PluginError(f"{what}: {type(error).__name__}: {_words(error)}") from error
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if error is None or isinstance(error, (self._passing, KeyboardInterrupt, GeneratorExit)):
+            return  # the last two are not the plugin's
+        raise PluginError(f"{self._what}: {type(error).__name__}: {_words(error)}") from error
 
 
 def _words(error: BaseException) -> str:
@@ -245,15 +250,15 @@ class Plugins:
         for each in [*self._slow_listeners(event), event]:
             hook = HOOK_OF_EVENT[type(each)]
             for listener in reversed(getattr(self._manager.hook, hook).get_hookimpls()):
+                self.account.begin(listener.plugin_name, hook)
                 try:
-                    with (
-                        self.account.measuring(listener.plugin_name, hook),
-                        guarded(f"plugin {listener.plugin_name!r} failed in {hook}"),
-                    ):
+                    with guarded(f"plugin {listener.plugin_name!r} failed in {hook}"):
                         # pluggy lets an implementation leave out arguments that it does not need
                         listener.function(*[each] * len(listener.argnames))
                 except EngineError as error:
                     failures.append(error)
+                finally:
+                    self.account.end()
         if failures:
             raise failures[0]
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from engine.errors import EngineError, InputError, PluginError, Problem, nearest
@@ -92,13 +91,14 @@ def fields_like(values: Mapping[str, Any], batch: Mapping[str, Any]) -> Fields:
     return fields_of(values, known.source, known.left_out)
 
 
-@contextmanager
-def reading(reader: str) -> Iterator[None]:
+class reading(guarded):  # noqa: N801  # like `guarded`
     """Run a plugin's code on a batch: a missing field becomes an InputError, whatever else it raises a PluginError."""
-    try:
-        with guarded(f"{reader} failed"):
-            yield
-    except MissingFieldError as missing:
-        raise missing.explained(reader) from missing
-    except UndeclaredFieldError as undeclared:
-        raise undeclared.explained(reader) from undeclared
+
+    def __init__(self, reader: str) -> None:
+        super().__init__(f"{reader} failed")
+        self._reader = reader
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, MissingFieldError | UndeclaredFieldError):
+            raise error.explained(self._reader) from error
+        super().__exit__(kind, error, trace)

@@ -15,6 +15,9 @@ from engine.reading import ABLATED, FROZEN, Fields, fields_like, reading
 
 Warp = Literal["gt", "pred"]
 
+PARTS = (("correction", None), ("raw", None), ("confidence", 1), ("visibility", 1))
+"""What a prediction may hold beside its value, and its number of channels; None: as many as the value."""
+
 
 class System(nn.Module):
     """A base model and, where the recipe has one, the auxiliary module that corrects it.
@@ -33,6 +36,7 @@ class System(nn.Module):
     ) -> None:
         super().__init__()
         self.names = names or (f"the model {type(base).__name__}", f"the injection {type(injection).__name__}")
+        self._reads = reading(self.names[0]), reading(self.names[1])
         self.base = base
         self.injection = injection
         self.target = target
@@ -44,35 +48,35 @@ class System(nn.Module):
 
         A batch that brings what the base answers to it (`FROZEN`) leaves the base unasked.
         """
-        with torch.set_grad_enabled(self.base_trains and torch.is_grad_enabled()):
-            kept = batch.get(FROZEN)
-            if kept:
-                base = without_undeclared(kept, batch.left_out if isinstance(batch, Fields) else ())
-            else:
-                base = _answer(self.names[0], self.base, self.target, batch)
-        if self.injection is None or not inject:
+        if kept := batch.get(FROZEN):
+            base = without_undeclared(kept, batch.left_out if isinstance(batch, Fields) else ())
+        elif self.base_trains:
+            base = self._answer(0, self.base, batch)
+        else:
+            with torch.no_grad():
+                base = self._answer(0, self.base, batch)
+        if not inject or self.injection is None:
             return base
         with reading(f'warp = "gt" of {self.names[0]}'):
             alignment = batch[self.target] if warp == "gt" else base.value.detach()
         seen = batch
         if ABLATED in batch:
             seen = fields_like({**batch, **batch[ABLATED]}, batch)
-        return _answer(self.names[1], self.injection, self.target, seen, base, alignment)
+        return self._answer(1, self.injection, seen, base, alignment)
+
+    def _answer(self, which: int, module: nn.Module, batch: Batch, *more: Any) -> Prediction:
+        with self._reads[which]:
+            answer = module(batch, *more)
+        if not isinstance(answer, Prediction):
+            raise PluginError(f"{self.names[which]} answered with a {type(answer).__name__}; expected a Prediction")
+        _check_shapes(self.names[which], answer, self.target, batch)
+        return answer
 
     @property
     def corrector(self) -> Injection | None:
         """The injection seen through its contract (bound, signal, correctable)."""
         injection: Injection | None = self.injection  # type: ignore[assignment]  # nn.Module hides the protocol's attributes
         return injection
-
-
-def _answer(name: str, module: nn.Module, target: str, batch: Batch, *more: Any) -> Prediction:
-    with reading(name):
-        answer = module(batch, *more)
-    if not isinstance(answer, Prediction):
-        raise PluginError(f"{name} answered with a {type(answer).__name__}; expected a Prediction")
-    _check_shapes(name, answer, target, batch)
-    return answer
 
 
 def _check_shapes(name: str, answer: Prediction, target: str, batch: Batch) -> None:
@@ -83,11 +87,11 @@ def _check_shapes(name: str, answer: Prediction, target: str, batch: Batch) -> N
         source = batch.source if isinstance(batch, Fields) else Fields.source
         of = f"the shape of '{target}' in {source}, {tuple(expected)}" if expected else "a tensor (B, C, H, W)"
         raise PluginError(f"{name} answered with a value of {_shape(answer.value)}; expected {of}")
-    pixels = (value[0], 1, *value[2:])
-    for part, shape in (("correction", value), ("raw", value), ("confidence", pixels), ("visibility", pixels)):
+    for part, channels in PARTS:
         found = getattr(answer, part)
         if found is None or isinstance(found, LeftOut):
             continue
+        shape = value if channels is None else (value[0], channels, *value[2:])
         if getattr(found, "shape", None) != shape:
             raise PluginError(f"{name} answered with a {part} of {_shape(found)}; expected shape {tuple(shape)}")
 

@@ -31,7 +31,10 @@ from torch.utils.data import DataLoader, default_convert
 
 from engine.contracts import Dataset, Sample
 
-BEGIN, END = "<!-- bench-data: begin -->", "<!-- bench-data: end -->"
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for what all measurements share
+
+from page import replaced  # found by the line above
+
 SHIPPED = "ours, as shipped"
 WORKERS = (0, 2)
 PACKAGES = ("zarr", "numcodecs", "h5py", "webdataset", "numpy", "torch", "pillow", "opencv-python-headless")
@@ -155,15 +158,6 @@ def verdict(rows: Sequence[Row]) -> str:
     return f"{best}, except: {'; '.join(lines)}." if lines else f"{best}."
 
 
-def replaced(page: str, text: str) -> str:
-    """The page with what stands between its two marks replaced."""
-    before, found, rest = page.partition(BEGIN)
-    _, ended, after = rest.partition(END)
-    if not (found and ended):
-        raise SystemExit(f"the page has no marks {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--samples", type=int, default=32)
@@ -201,7 +195,7 @@ def main() -> None:
     text = f"{table(rows, caption)}\n\n{verdict(rows)}"
     print(text)
     if options.write:
-        options.write.write_text(replaced(options.write.read_text(), text))
+        options.write.write_text(replaced(options.write.read_text(), "bench-data", text))
 
 
 if __name__ == "__main__":

@@ -17,14 +17,21 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from cell import SAID
 from compare import Outcome, compare
-from table import Row, markdown, replaced
+from table import Row, markdown
 from work import STOPS, VARIANTS
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for what all measurements share
+
+from page import replaced  # found by the line above
+from serving import Server
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 WORKERS = (0, 2)
+SAID = "said-{}.txt"
+"""Where in its folder a run writes what it says; the number is that of the attempt."""
+
 ROW = "row.json"
 """A row that is measured, in the folder of its runs: a measurement that was interrupted goes on after it."""
 
@@ -62,40 +69,6 @@ def trainers() -> list[Trainer]:
     return found
 
 
-class Server:
-    """A trainer's script that forks a process for each run; see cell.py."""
-
-    def __init__(self, trainer: Trainer) -> None:
-        self.trainer = trainer
-        command = [str(trainer.python), str(HERE / trainer.script), "--serve"]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-        self.process = subprocess.Popen(
-            command, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-
-    def __enter__(self) -> Server:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.communicate()
-
-    def run(self, run: Run, folder: Path, stop: str | None = None, attempt: int = 0) -> str:
-        """Do one run; "" when it ended as it should, else what went wrong."""
-        folder.mkdir(parents=True, exist_ok=True)
-        arguments = ["--folder", str(folder), "--variant", run.variant, "--workers", str(run.workers)]
-        arguments += ["--flavour", run.flavour, "--attempt", str(attempt), *(["--stop", stop] if stop else [])]
-        print(json.dumps(arguments), file=self.process.stdin, flush=True)
-        answer = self.process.stdout.readline()
-        if not answer:
-            return "the script ended"
-        status = int(answer)
-        if stop:
-            killed = status in (-signal.SIGKILL, 256 - signal.SIGKILL)
-            return "" if killed else "was not killed"
-        said = (folder / SAID.format(attempt)).read_text().strip().splitlines() or [""]
-        return "" if status == 0 else f"failed: {said[-1][:120]}"
-
-
 @dataclass(frozen=True)
 class Run:
     """What a run is made of, whatever happens to it."""
@@ -105,21 +78,36 @@ class Run:
     flavour: str
 
 
+def outcome(server: Server, run: Run, folder: Path, stop: str | None = None, attempt: int = 0) -> str:
+    """Do one run; "" when it ended as it should, else what went wrong."""
+    folder.mkdir(parents=True, exist_ok=True)
+    arguments = ["--folder", str(folder), "--variant", run.variant, "--workers", str(run.workers)]
+    arguments += ["--flavour", run.flavour, "--attempt", str(attempt), *(["--stop", stop] if stop else [])]
+    said = folder / SAID.format(attempt)
+    status = server.run(arguments, said)
+    if status is None:
+        return "the script ended"
+    if stop:
+        return "" if status in (-signal.SIGKILL, 256 - signal.SIGKILL) else "was not killed"
+    last = (said.read_text().strip().splitlines() or [""])[-1]
+    return "" if status == 0 else f"failed: {last[:120]}"
+
+
 def rows(trainer: Trainer, work: Path) -> list[Row]:
     """All the rows of one trainer."""
     folder = work / trainer.title.replace(" ", "_").replace(",", "")
-    with Server(trainer) as server:
-        return [row(server, variant, workers, folder) for variant in VARIANTS for workers in WORKERS]
+    with Server(trainer.python, HERE / trainer.script) as server:
+        return [row(trainer, server, variant, workers, folder) for variant in VARIANTS for workers in WORKERS]
 
 
-def row(server: Server, variant: str, workers: int, work: Path) -> Row:
+def row(trainer: Trainer, server: Server, variant: str, workers: int, work: Path) -> Row:
     """All the cells of one trainer, variant and number of workers."""
-    trainer, folder = server.trainer, work / f"{variant}-{workers}".replace(" ", "")
+    folder = work / f"{variant}-{workers}".replace(" ", "")
     if (folder / ROW).exists():
         return Row.read(folder / ROW)
     shutil.rmtree(folder, ignore_errors=True)
     plain, untouched, again = Run(variant, workers, trainer.flavour), folder / "untouched", folder / "again"
-    problem = server.run(plain, untouched) or server.run(plain, again)
+    problem = outcome(server, plain, untouched) or outcome(server, plain, again)
     if problem:
         failed = dict.fromkeys(trainer.stops, Outcome(error=problem))
         return Row(trainer.title, variant, workers, repeats=False, outcomes=failed)
@@ -128,8 +116,8 @@ def row(server: Server, variant: str, workers: int, work: Path) -> Row:
         asked, reference, resumed = plain, untouched, folder / stop.replace(" ", "-")
         if stop == "stage boundary" and trainer.stages:
             asked, reference = Run(variant, workers, trainer.stages), folder / "stages-untouched"
-            problem = server.run(asked, reference)
-        problem = problem or server.run(asked, resumed, stop) or server.run(asked, resumed, attempt=1)
+            problem = outcome(server, asked, reference)
+        problem = problem or outcome(server, asked, resumed, stop) or outcome(server, asked, resumed, attempt=1)
         outcomes[stop] = Outcome(error=problem) if problem else compare(reference, resumed)
     made = Row(trainer.title, variant, workers, compare(untouched, again, attempt=0).identical, outcomes)
     made.write(folder / ROW)
@@ -162,7 +150,7 @@ def main() -> None:
     table = markdown(measured, {trainer.title: versions(trainer) for trainer in there}, machine)
     print(table)
     if asked.write:
-        asked.write.write_text(replaced(asked.write.read_text(), table))
+        asked.write.write_text(replaced(asked.write.read_text(), "measured", table))
 
 
 if __name__ == "__main__":

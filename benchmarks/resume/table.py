@@ -10,8 +10,6 @@ from pathlib import Path
 from compare import Outcome
 from work import STOPS
 
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
-
 
 @dataclass(frozen=True)
 class Row:
@@ -66,10 +64,3 @@ def markdown(rows: Sequence[Row], versions: Mapping[str, Mapping[str, str]], mac
         repeats = "yes" if row.repeats else "no"
         lines.append(f"| {row.trainer} | {row.variant} | {row.workers} | {repeats} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
-
-
-def replaced(page: str, table: str) -> str:
-    """The page with what stands between its two marks replaced by `table`."""
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n\n{table}\n{END}{after}"

@@ -193,9 +193,12 @@ class Schedule(Table):
 
 
 class Nonfinite(Table):
-    """What follows a loss or gradient that is not finite: stop, or skip the step, at most `limit` times in a stage."""
+    """What follows a loss or gradient that is not finite: stop, or skip the step, at most `limit` times in a stage.
 
-    policy: Literal["stop", "skip"] = "stop"
+    off: nobody looks, and no step pays for it; fp16, whose scale is found by overflows, needs one of the others.
+    """
+
+    policy: Literal["stop", "skip", "off"] = "stop"
     limit: Count = 10
 
 

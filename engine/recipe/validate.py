@@ -134,6 +134,7 @@ class Meaning:
             self._check_init(stage, names, index)
             self._check_injection(stage)
             self._check_losses(stage)
+            self._check_overflows(stage)
             for gate in _items(stage.child("gate")):
                 self._check_gate(stage, gate)
         data = self.root.child("data")
@@ -167,6 +168,14 @@ class Meaning:
         losses = train.child("losses") if train is not None else None
         if losses is None or losses.value == []:
             self._report(losses or stage, "there are no losses to train with", "'losses' in [train] or in the stage")
+
+    def _check_overflows(self, stage: Node) -> None:
+        train = stage.child("train")
+        nonfinite = train.child("nonfinite") if train is not None else None
+        if train is None or nonfinite is None or train.text("precision") != "fp16" or nonfinite.text("policy") != "off":
+            return
+        what = "fp16 overflows while it seeks its scale, and nobody would look"
+        self._report(nonfinite.value["policy"], what, "the policy 'stop' or 'skip'")
 
     def _check_gate(self, stage: Node, gate: Node) -> None:
         extend, on_fail = gate.child("extend"), gate.text("on_fail")

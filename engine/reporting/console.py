@@ -16,6 +16,8 @@ from engine.reporting.tables import gate_table, summary_table
 COLOURS = {"pass": "green", "warn": "yellow", "undetermined": "yellow", "nothing-to-gain": "yellow", "fail": "red"}
 PLAIN_EVERY = 10
 """Without a terminal, every how many percent of a stage a line tells how far it is."""
+REDRAWN = 4
+"""How often a second the bar is drawn: each time takes a millisecond or two from the training."""
 
 
 class ConsoleReport:
@@ -49,7 +51,7 @@ class ConsoleReport:
                 TimeRemainingColumn(),
                 TextColumn("{task.fields[note]}"),
             )
-            self._progress = Progress(*columns, console=self.console, transient=True)
+            self._progress = Progress(*columns, console=self.console, transient=True, refresh_per_second=REDRAWN)
             self._task = self._progress.add_task(escape(what), total=total, note=note)
             self._progress.start()
         self._progress.update(self._task, description=escape(what), completed=done, total=total, note=note)

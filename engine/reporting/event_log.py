@@ -12,6 +12,8 @@ import json
 import os
 import re
 import time
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -62,13 +64,20 @@ class EventLog:
     engine_gate_decided = engine_checkpoint_saved = engine_stage_finished = engine_run_finished = engine_note = _append
 
 
+_json = json.JSONEncoder(default=str, allow_nan=False).encode
+
+
+@cache
+def _kind(event: type) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", event.__name__).lower()
+
+
 def _line(event: Any) -> str:
-    kind = re.sub(r"(?<!^)(?=[A-Z])", "_", type(event).__name__).lower()
-    fields = _plain(event)
-    line = {"event": kind, "time": round(time.time(), 3), **finite(fields)}
-    if odd := dict(not_finite(fields)):
-        line["not_finite"] = odd
-    return json.dumps(line, default=str, allow_nan=False) + "\n"
+    line = {"event": _kind(type(event)), "time": round(time.time(), 3), **_plain(event)}
+    try:
+        return _json(line) + "\n"
+    except ValueError:  # a number that is not finite
+        return _json({**finite(line), "not_finite": dict(not_finite(line))}) + "\n"
 
 
 def _plain(value: Any) -> Any:
@@ -77,7 +86,7 @@ def _plain(value: Any) -> Any:
         return {name: _plain(getattr(value, name)) for name in names} | {"samples": len(value.ids)}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]

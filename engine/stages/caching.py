@@ -94,8 +94,7 @@ def training_samples(
     if train.cache == "auto" and (why := not_frozen(stage, system, selection)):
         _tell_choice(session, stage, cache_choice.Choice(False, f"the base cannot be cached in a stage {why}", {}))
         return dataset
-    readers = {f"the loss {name}": loss for name, _, loss in losses.losses} | {system.names[1]: system.injection}
-    reads, silent = declared(readers, system.target)
+    reads, silent = declared(losses.readers | {system.names[1]: system.injection}, system.target)
     cache = _Cache(session, stage, _shown(session, stage, index, reads, system.target), system, folder, stores, silent)
     if train.cache == "on" or (train.cache == "auto" and cache.chosen()):
         try:

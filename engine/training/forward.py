@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import random
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
 from engine.recipe.schema import Stage
 from engine.system import Warp
 
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """The stage's precision: bf16 or fp16 where torch deems it safe, or float32 throughout."""
-    return torch.autocast(device.type, PRECISIONS[precision], enabled=precision != "fp32")
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """The stage's precision: bf16 or fp16 where torch deems it safe, or float32 throughout. It can be entered again."""
+    return nullcontext() if precision == "fp32" else torch.autocast(device.type, PRECISIONS[precision])
 
 
 def draw_warp(seed: int, stage: Stage, step: int) -> Warp:

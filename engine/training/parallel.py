@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from engine.errors import InputError
 from engine.globs import Selection
 from engine.system import System
+from engine.training.clipping import clip
+from engine.training.meter import Number, at_once
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -57,9 +59,9 @@ class Copied:
         """A context for a forward and backward pass: gradients are averaged over processes in a step's last one."""
         return self.accelerator.no_sync(self.module) if self.several and not last else nullcontext()
 
-    def clip(self, parameters: Iterable[Tensor], limit: float) -> Tensor:
-        """Scale the gradients to a norm of at most `limit`; the norm before, shape ()."""
-        return nn.utils.clip_grad_norm_(parameters, limit)
+    def clip(self, parameters: Sequence[Tensor], bound: float | None) -> Number:
+        """Scale the gradients to a norm of at most `bound`; the norm before."""
+        return clip(parameters, bound, at_once(self.accelerator.device))
 
     def publish(self) -> None:
         """Let the system hold what was trained; every process has to call it. A copy is the system itself."""
@@ -114,9 +116,10 @@ class Sharded(Copied):
         lead(self._buffers)
         return nullcontext()
 
-    def clip(self, parameters: Iterable[Tensor], limit: float) -> Tensor:
+    def clip(self, parameters: Sequence[Tensor], bound: float | None) -> Number:
         """As above; the norm of the whole gradient."""
-        return _gathered(nn.utils.clip_grad_norm_(parameters, limit))
+        norm = _gathered(nn.utils.clip_grad_norm_(parameters, float("inf") if bound is None else bound))
+        return norm.item() if at_once(norm.device) else norm
 
     @torch.no_grad()
     def publish(self) -> None:

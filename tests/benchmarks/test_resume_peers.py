@@ -23,7 +23,7 @@ def resume(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     import table
     import work
 
-    for name in ("cell", "compare", "ours", "table", "work"):
+    for name in ("cell", "compare", "ours", "serving", "table", "work"):
         monkeypatch.delitem(sys.modules, name)  # such short names must not stay for other tests to find
     return SimpleNamespace(compare=compare, ours=ours, table=table, work=work)
 
@@ -89,14 +89,6 @@ def test_a_resumed_run_that_makes_no_step_is_not_identical(resume: SimpleNamespa
 
     assert not outcome.identical
     assert resume.table.in_words(outcome) == "no step made, same weights"
-
-
-def test_the_table_replaces_what_stands_between_the_marks(resume: SimpleNamespace) -> None:
-    begin, end = resume.table.BEGIN, resume.table.END
-
-    page = resume.table.replaced(f"before\n{begin}\nold\n{end}\nafter\n", "new\n")
-
-    assert page == f"before\n{begin}\n\nnew\n\n{end}\nafter\n"
 
 
 def test_the_work_of_the_peers_is_killed_and_resumed_here(

@@ -74,7 +74,7 @@ def test_losses_are_weighted_and_reported_as_they_enter_the_sum() -> None:
     losses = WeightedLosses([("a", 2.0, lambda *_: three), ("b", 0.5, lambda *_: four)])
     total, terms = losses(Prediction(torch.zeros(1)), {})
     assert total == 8.0
-    assert dict(zip(losses.names, terms.tolist(), strict=True)) == {"a": 6.0, "b": 2.0}
+    assert dict(zip(losses.names, terms, strict=True)) == {"a": 6.0, "b": 2.0}
 
 
 def test_every_module_gets_its_own_mode_back_even_after_an_error() -> None:

@@ -13,8 +13,16 @@ from engine.training.guard import BadStep, NonFiniteGuard
 from engine.training.optimizer import build_optimizer
 
 
+@pytest.fixture(params=["at once", "on a device"], autouse=True)
+def _waits(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test twice: with figures that are there at once, and with tensors that must not be waited for."""
+    monkeypatch.setattr(Trainer, "waits", request.param == "at once", raising=False)
+
+
 class Trainer:
     """Steps of the optimiser under a guard, each with a loss times `factor`."""
+
+    waits: bool
 
     def __init__(self, hold: bool, overflows: int = 0, norm: bool = False) -> None:
         self.system: System = system(norm=norm)
@@ -26,9 +34,9 @@ class Trainer:
         self.guard.begin()
         loss = factor * self.system(batch()).value.square().mean()
         loss.backward()
-        self.guard.see(loss)
-        self.guard.judge(self.made, torch.tensor(norm), shared=False)
-        self.optimizer.step()
+        self.guard.see(loss.item() if self.waits else loss.detach())
+        if self.guard.judge(self.made, norm if self.waits else torch.tensor(norm), shared=False):
+            self.optimizer.step()
         self.optimizer.zero_grad()
         self.made += 1
 
@@ -83,7 +91,8 @@ def test_a_review_names_each_bad_step_once() -> None:
 
 def test_a_bad_loss_in_an_earlier_micro_batch_counts() -> None:
     trainer = Trainer(hold=False)
-    trainer.guard.see(torch.tensor(float("nan")))
+    wild = torch.tensor(float("nan"))
+    trainer.guard.see(wild.item() if trainer.waits else wild)
     trainer.step()
     assert trainer.guard.review() == [BadStep(0, "loss")]
 

@@ -139,6 +139,43 @@ def test_events_report_means_rates_and_shares(engine: Command, toy_recipe: Write
         assert event["skipped"] == 0
 
 
+@pytest.mark.parametrize("policy", ["skip", "off"])
+def test_a_device_that_is_not_waited_for_learns_and_tells_the_same(
+    engine: Command, toy_recipe: WriteRecipe, monkeypatch: pytest.MonkeyPatch, policy: str
+) -> None:
+    train = {"nonfinite": {"policy": policy}, "accumulate": 2, "batch_size": 2, "ema": 0.9, "clip_norm": 0.05}
+    spoil = {"train": {"spoil": 1}} if policy == "skip" else {}
+    path = toy_recipe(stage=[STAGE_A], model={"norm": True}, train=train, data=spoil)
+    here, one = trained(engine, path, folder="here")
+    monkeypatch.setattr(loop, "at_once", lambda device: False)
+    there, other = trained(engine, path, folder="there")
+
+    assert close(here, there, 0)
+    figures = ("step", "loss", "gradient_norm", "skipped")
+    told = [
+        [[-1 if event[name] is None else event[name] for name in figures] for event in events_of(run, "step")]
+        for run in (one, other)
+    ]
+    assert all(mine == pytest.approx(theirs, rel=1e-5) for mine, theirs in zip(*told, strict=True))
+    assert any(event["skipped"] for event in events_of(one, "step")) == (policy == "skip")
+
+
+def test_nobody_looks_at_the_numbers_where_the_recipe_says_so(engine: Command, toy_recipe: WriteRecipe) -> None:
+    train = {"nonfinite": {"policy": "off"}, "clip_norm": 0}
+    weights, run = trained(engine, toy_recipe(stage=[STAGE_A], data={"train": {"spoil": 1}}, train=train))
+    assert weights["base.head.weight"].isnan().all()
+    assert {event["gradient_norm"] for event in events_of(run, "step")} == {None}
+
+
+def test_clipping_measures_the_gradient_where_nobody_looks(engine: Command, toy_recipe: WriteRecipe) -> None:
+    watched, one = trained(engine, toy_recipe(stage=[STAGE_A], train=CONSTANT), folder="watched")
+    unwatched = {**CONSTANT, "nonfinite": {"policy": "off"}}
+    alone, other = trained(engine, toy_recipe(stage=[STAGE_A], train=unwatched), folder="alone")
+    assert close(watched, alone, 0)
+    norms = [[event["gradient_norm"] for event in events_of(run, "step")] for run in (one, other)]
+    assert norms[0] == norms[1]
+
+
 def test_a_run_that_seldom_reports_is_watched_all_the_same(
     engine: Command, toy_recipe: WriteRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:

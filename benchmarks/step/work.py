@@ -1,0 +1,150 @@
+"""The small work whose step is short enough to show a loop: the same network, batches and optimiser for every trainer.
+
+A script is one trainer. It runs the work once, as the command line asks, or with `--serve` again and again, each time
+in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for what all measurements share
+
+from serving import serve  # found by the line above
+
+SEED = 0
+BATCH, WIDTH = 32, 64
+FIRST, LAST = 100, 1100
+STEPS = 1150
+DISTINCT = 64
+"""Batches that differ; they come round again."""
+
+LEARNING_RATE, WEIGHT_DECAY = 1e-3, 1e-5
+BARE, SHIPPED = "bare", "as shipped"
+
+
+class Stamps:
+    """When the network was asked for the FIRST and the LAST time that count, and its weights at the latter."""
+
+    calls = 0
+    wall: ClassVar[list[float]] = []
+    cpu: ClassVar[list[float]] = []
+    weights = 0.0
+
+
+class Network(nn.Module):
+    """An MLP 64-64-1, (B, 64) to (B, 1); `modules` more stand in its tree and are never called."""
+
+    def __init__(self, modules: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 1))
+        self.others = nn.ModuleList(nn.Identity() for _ in range(modules))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            Stamps.calls += 1
+            if Stamps.calls in (FIRST, LAST):
+                Stamps.wall.append(time.perf_counter())
+                Stamps.cpu.append(time.process_time())
+                Stamps.weights = sum(each.detach().abs().sum().item() for each in self.parameters())
+        predicted: Tensor = self.layers(x)
+        return predicted
+
+
+def network(modules: int) -> Network:
+    torch.manual_seed(SEED)
+    return Network(modules)
+
+
+def loss_of(predicted: Tensor, target: Tensor) -> Tensor:
+    return (predicted - target).square().mean()
+
+
+def optimizer_of(module: nn.Module, fused: bool = True) -> torch.optim.Optimizer:
+    """The engine's own choice, for all: a fused AdamW."""
+    return torch.optim.AdamW(module.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=fused or None)
+
+
+def batches(steps: int = STEPS) -> list[dict[str, Tensor]]:
+    """A batch for each of `steps`, x (32, 64) and y (32, 1), all in memory."""
+    numbers = torch.Generator().manual_seed(SEED)
+    mixing = torch.randn(WIDTH, 1, generator=numbers) / WIDTH**0.5
+    made = []
+    for _ in range(min(steps, DISTINCT)):
+        x = torch.randn(BATCH, WIDTH, generator=numbers)
+        made.append({"x": x, "y": (x @ mixing).tanh()})
+    return [made[step % DISTINCT] for step in range(steps)]
+
+
+class Ready(DataLoader[Any]):
+    """The batches as a loader for trainers that ask for one: it hands out what lies in memory and does nothing else."""
+
+    def __init__(self, made: Sequence[Any]) -> None:
+        super().__init__(made, batch_size=None)  # type: ignore[arg-type]  # a list has what is asked of a data set
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # torch names a class of its own
+        return iter(self.dataset)
+
+
+@dataclass(frozen=True)
+class Run:
+    """setting: BARE, SHIPPED, or another that the script knows. modules: how many more stand in the tree."""
+
+    setting: str
+    modules: int
+    folder: Path
+
+    @property
+    def bare(self) -> bool:
+        return self.setting == BARE
+
+
+def microseconds(first: float, last: float) -> float:
+    """Of a step, of the seconds at two stamps."""
+    return (last - first) / (LAST - FIRST) * 1e6
+
+
+def script(main: Callable[[Run], None], packages: Sequence[str]) -> None:
+    """Run `main` as the command line asks; `packages` are those whose versions matter."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--serve", action="store_true", help="fork a run for each line on stdin, see serving.py")
+    parser.add_argument("--setting", default=SHIPPED)
+    parser.add_argument("--modules", type=int, default=0)
+    parser.add_argument("--folder", type=Path, default=Path("build/bench-step"))
+    torch.set_num_threads(1)
+
+    def run(arguments: Sequence[str]) -> int:
+        asked = parser.parse_args(arguments)
+        asked.folder.mkdir(parents=True, exist_ok=True)
+        main(Run(asked.setting, asked.modules, asked.folder))
+        figures = {
+            "wall": microseconds(*Stamps.wall),
+            "cpu": microseconds(*Stamps.cpu),
+            "weights": Stamps.weights,
+            "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            "versions": {name: version(name) for name in packages},
+        }
+        (asked.folder / FIGURES).write_text(json.dumps(figures))
+        return 0
+
+    if parser.parse_args().serve:
+        serve(run)
+    else:
+        run(sys.argv[1:])
+
+
+FIGURES = "figures.json"
+"""What a run measured, in its folder."""
