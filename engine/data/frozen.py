@@ -117,6 +117,11 @@ class FrozenSamples(Source):
         own, parts = as_tensors(sample, self.store.types)
         return fields_of({**own, FROZEN: parts}, self.name)
 
+    def close(self) -> None:
+        """Let the store be removed."""
+        if self._lock is not None:
+            self._lock.close()
+
     def _compare(self, index: int) -> None:
         try:
             changed = digest(self.shown.sample(index)) != self.store.input(index)
