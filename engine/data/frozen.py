@@ -121,6 +121,11 @@ class FrozenSamples(Source):
         """The size of the first sample before it is compressed."""
         return sum(np.asarray(value).nbytes for value in self.store.sample(0).values())
 
+    def close(self) -> None:
+        """Let the store be removed."""
+        if self._lock is not None:
+            self._lock.close()
+
     def _compare(self, index: int) -> None:
         try:
             changed = digest(self.shown.sample(index)) != self.store.input(index)

@@ -38,6 +38,9 @@ class Source:
     def __str__(self) -> str:
         return self.name
 
+    def close(self) -> None:
+        """Give back what is held for reading; nothing, of a plugin's data set."""
+
     @contextmanager
     def _asked(self, doing: str) -> Iterator[None]:
         what = f"{self.name} failed {doing}"

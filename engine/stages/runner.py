@@ -16,7 +16,7 @@ from engine.checkpoints.store import RECORD, Checkpoint, CheckpointStore
 from engine.checkpoints.weights import holds_injection, read_weights, write_weights
 from engine.contracts import Dataset, Evaluation, Verdict
 from engine.data.frozen import WholeFrames
-from engine.data.loader import Order, to_device, training_batches
+from engine.data.loader import Order, as_source, to_device, training_batches
 from engine.errors import GateRefusedError, WorldError
 from engine.files import file_digest, read_json, write_whole
 from engine.globs import Selection
@@ -200,6 +200,25 @@ class StageRun:
         freeze.apply(system, selection)
         before = self._fingerprint(system, selection, resumed=resume is not None)
         self.samples = training_samples(session, stage, self.index, system, selection, losses, self.folder, self.stores)
+        try:
+            self._learn(system, selection, losses, before, store, resume)
+        finally:
+            as_source(self.samples).close()
+            store.close()
+        system.eval()
+        return selection, before
+
+    def _learn(
+        self,
+        system: System,
+        selection: Selection,
+        losses: WeightedLosses,
+        before: freeze.Fingerprint,
+        store: CheckpointStore,
+        resume: Checkpoint | None,
+    ) -> None:
+        """Prove on one batch what is about to train, and train it."""
+        session, stage = self.session, self.stage
         if stage.train.compile:
             compile_parts(system, self._warn)  # after the cache, whose entries serve uncompiled stages too
         # After the data are prepared and cached, which may draw numbers and is done once for many runs.
@@ -221,12 +240,7 @@ class StageRun:
             stop=session.stop,
             folder=self.folder,
         )
-        try:
-            train(task, resume)
-        finally:
-            store.close()
-        system.eval()
-        return selection, before
+        train(task, resume)
 
     def selection(self, system: System) -> Selection:
         """What this stage trains; InputError for patterns that select nothing."""

@@ -165,6 +165,7 @@ def test_a_crop_is_the_same_window_of_every_field(tmp_path: Path, index: int) ->
         (row, column) = spots[0]
         places.add((int(row), int(column)))
         np.testing.assert_array_equal(drawn["valid"], whole["valid"][:, row : row + 3, column : column + 5])
+        assert_same(store.augment(store.whole(index), np.random.default_rng(seed)), drawn)
     assert len(places) > 1
 
 

@@ -173,3 +173,23 @@ def test_registering_loads_neither_torch_nor_zarr() -> None:
         "assert not {'torch', 'zarr'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_scene_is_cut_with_the_answer_to_all_of_it_where_training_would_cut_it() -> None:
+    scenes = small(crop=[32, 48], noise=0, shot_noise=0)
+    whole = scenes.sample(1, None)
+    for seed in range(4):
+        cut = scenes.augment({**whole, "base.value": 2 * whole["disparity"]}, np.random.default_rng(seed))
+        trained = scenes.sample(1, np.random.default_rng(seed))
+        assert np.array_equal(cut.pop("base.value"), 2 * trained["disparity"])
+        for name, value in trained.items():
+            assert np.array_equal(cut[name], value), name
+
+
+def test_a_scene_of_which_only_some_fields_were_kept_is_cut_too() -> None:
+    scenes = small(crop=[32, 48])
+    whole = scenes.sample(1, None)
+    kept = {name: whole[name] for name in ("disparity", "valid")}
+    cut = scenes.augment(kept, np.random.default_rng(0))
+    assert cut.keys() == kept.keys()
+    assert cut["disparity"].shape == (1, 32, 48)

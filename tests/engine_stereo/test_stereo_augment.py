@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tomli
-from engine_stereo.data.augment import augmented
+from engine_stereo.data.augment import augmented, cut_after_base
 from engine_stereo.data.augment_options import Augment, Colour, Erase, Noise
 from engine_stereo.data.augmented import Augmented
 from engine_stereo.data.encodings import PRESETS, write_disparity
@@ -182,6 +182,43 @@ def test_any_set_can_be_cut_and_augmented_by_a_recipe(toy_recipe):
     assert same(drawn, augmented(whole, options(flip_vertical=1.0), np.random.default_rng(1), (64, 96)))
     assert len(data) == 1
     assert not hasattr(data, "scenes")
+    assert not hasattr(data, "augment"), "what the other set cannot do after the base, this one does not promise"
     table.options.of.options = table.options.of.options.model_copy(update={"scale": 0.1})
     with pytest.raises(InputError, match="crop of 96 x 64 px does not fit"):
         Augmented(table.options).sample(0, None)
+
+
+def test_the_answer_of_the_base_is_turned_and_cut_with_its_frame():
+    sample = {name: value for name, value in pair().items() if not name.endswith("_right") or "polar" in name}
+    answer = {"base.value": sample["disparity"] * 2, "base.confidence": sample["disparity"] / 9}
+    places, turned = set(), set()
+    for seed in range(12):
+        cut = cut_after_base({**sample, **answer}, options(flip_vertical=0.5), np.random.default_rng(seed), (10, 30))
+        alone = augmented(sample, options(flip_vertical=0.5), np.random.default_rng(seed), (10, 30))
+        assert same({name: value for name, value in cut.items() if name not in answer}, alone)
+        assert np.array_equal(cut["base.value"], cut["disparity"] * 2)
+        assert np.array_equal(cut["base.confidence"], cut["disparity"] / 9)
+        places.add(cut["left"].tobytes())
+        turned.add(bool(np.random.default_rng(seed).random() < 0.5))
+    assert len(places) > 2
+    assert turned == {True, False}
+
+
+@pytest.mark.parametrize("name", ["flip_horizontal", "scale", "y_jitter", "colour", "noise", "erase"])
+def test_what_the_base_would_have_to_see_is_refused_after_it_with_the_reason(name):
+    with pytest.raises(InputError, match=rf"the base's answer does not follow {name}, (after )?which") as refused:
+        cut_after_base(pair(), options(**{name: ALL[name]}), np.random.default_rng(0), None)
+    assert "before-cache" in refused.value.advice
+
+
+def test_files_are_shown_to_the_base_whole_and_cut_after_it(tmp_path):
+    rng = np.random.default_rng(0)
+    for side in ("left", "right"):
+        write_image(tmp_path / f"{side}.png", rng.integers(0, 255, (3, 12, 20)).astype(np.float32))
+    frame = Frame("a", "a", tmp_path / "left.png", tmp_path / "right.png")
+    frames = Frames([frame], FramesOptions(crop=(8, 10), augment=options(flip_vertical=0.5)))
+    whole = frames.whole(0)
+    assert whole["left"].shape == (3, 12, 20)
+    for seed in range(4):
+        cut = frames.augment(whole, np.random.default_rng(seed))
+        assert same(cut, frames.sample(0, np.random.default_rng(seed)))

@@ -14,7 +14,7 @@ from faults.kills import kill
 from faults.workplace import STAGES, Case, demand
 
 CACHED = ("--set", "stage.B.cache='on'")
-SAMPLES = 24
+SAMPLES, BATCH = 24, 2
 SCENES = {"plugin": "scenes", "height": 32, "width": 32}
 
 
@@ -38,8 +38,8 @@ def frozen_outputs(case: Case, pattern: str = "*.zarr") -> list[Path]:
 async def killed_in_the_fill(case: Case) -> None:
     """kill -9 while the frozen base's outputs are computed; the weights are those without the cache."""
     await _fixed_data(case)
-    # From the second sample on: the store is begun with the answer to the first.
-    await kill(case, f"forward B {case.rng.randrange(2, SAMPLES)}", *CACHED)
+    # From the third call on: the store is begun after the first batch, of which one sample is asked once more, alone.
+    await kill(case, f"forward B {case.rng.randrange(3, SAMPLES // BATCH + 2)}", *CACHED)
     demand(frozen_outputs(case, "*.partial-*") and not frozen_outputs(case), "the kill did not hit the fill")
     await case.resume(*CACHED)
     demand(not frozen_outputs(case, "*.partial-*"), "half a store is left")
