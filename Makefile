@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RECIPE ?= recipes/s2m2_pol.toml
 
-.PHONY: demo test faults lint clean resume-peers bench-data
+.PHONY: demo test faults lint clean resume-peers bench-data bench-s2m2
 
 demo: $(VENV)/.installed
 	$(BIN)/engine run $(RECIPE)
@@ -46,6 +46,12 @@ resume-peers: $(VENV)/.installed $(PEERS:%=.venv-peers-%/.installed)
 # How fast samples are read from each way to keep them, and their size: the table in docs/data.md.
 bench-data: $(VENV)/.installed-bench
 	OMP_NUM_THREADS=1 nice $(BIN)/python benchmarks/data/measure.py --write docs/data.md
+
+# Time and memory of the S2M2 network and of what speeds its steps up: docs/bench_s2m2.md. BEFORE is what to compare with.
+BEFORE ?= 032954d
+
+bench-s2m2: $(VENV)/.installed
+	OMP_NUM_THREADS=1 nice $(BIN)/python benchmarks/s2m2/measure.py --before $(BEFORE) --write docs/bench_s2m2.md
 
 $(VENV)/.installed-bench: $(VENV)/.installed
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[bench]"
