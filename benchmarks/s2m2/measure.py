@@ -141,10 +141,10 @@ def main() -> None:
             parts.append(f"### {title}\n\n{table(rows, {})}")
     about = (
         f"One pair of 512 x 256 px, one thread, a process for each figure; medians of {options.rounds} rounds, in each "
-        f"of which the fastest of {options.repeats} or more calls counts; ratios within a round, the median and the range. Peak "
-        f"memory is the process's, weights and libraries included. {platform.machine()}, {os.cpu_count()} processors, "
-        f"load average {begun:.1f} at the start and {os.getloadavg()[0]:.1f} at the end. Python "
-        f"{platform.python_version()}, torch {importlib.metadata.version('torch')}, "
+        f"of which the fastest of {options.repeats} or more calls counts; ratios within a round, the median and the "
+        f"range. Peak memory is the process's, weights and libraries included. {platform.machine()}, "
+        f"{os.cpu_count()} processors, load average {begun:.1f} at the start and {os.getloadavg()[0]:.1f} at the end. "
+        f"Python {platform.python_version()}, torch {importlib.metadata.version('torch')}, "
         f"{torch.backends.cpu.get_cpu_capability()}."
     )
     text = "\n\n".join([about, *parts])
