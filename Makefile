@@ -4,7 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RECIPE ?= recipes/s2m2_pol.toml
 
-.PHONY: demo test faults lint clean resume-peers bench bench-step bench-data bench-startup bench-frozen
+.PHONY: demo test faults lint clean resume-peers \
+	bench bench-step bench-data bench-startup bench-frozen bench-s2m2
 
 demo: $(VENV)/.installed
 	$(BIN)/engine run $(RECIPE)
@@ -45,7 +46,7 @@ resume-peers: $(VENV)/.installed $(PEERS:%=.venv-peers-%/.installed)
 
 # Every speed that this repository claims, measured here, in an environment of its own with what it is compared with.
 BENCH := .venv-bench/bin/python
-bench: bench-step bench-data
+bench: bench-step bench-frozen bench-s2m2 bench-startup bench-data
 
 # Microseconds a step over a plain loop, ours and other trainers': the tables in docs/bench.md.
 bench-step: .venv-bench/.installed
@@ -62,6 +63,12 @@ bench-startup: $(VENV)/.installed
 # What a frozen base costs in a step: with its graph, without, and read from the cache (docs/frozen_cache.md).
 bench-frozen: $(VENV)/.installed
 	OMP_NUM_THREADS=1 nice $(BIN)/python benchmarks/frozen.py
+
+# Time and memory of the S2M2 network and of what speeds its steps up: docs/bench_s2m2.md. BEFORE is what to compare with.
+BEFORE ?= 032954d
+
+bench-s2m2: $(VENV)/.installed
+	OMP_NUM_THREADS=1 nice $(BIN)/python benchmarks/s2m2/measure.py --before $(BEFORE) --write docs/bench_s2m2.md
 
 CONSTRAINTS := constraints.txt benchmarks/constraints.txt benchmarks/resume/constraints.txt
 .venv-bench/.installed: pyproject.toml $(CONSTRAINTS)

@@ -17,13 +17,18 @@ GRID_WIDTH = 5 / 32
 SINC_FACTOR = 3.1415  # not pi: the published weights were trained with these four decimals
 
 
-@lru_cache(maxsize=64)
+@torch.compiler.assume_constant_result  # a compiled network would compute it in every call, passing by the cache
 def axis_table(length: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Features of every pair of positions on one axis: (length, length, 16), indexed [query, key].
 
     Kept for each length, as every call of the network with the same image size needs the same table. The zero offset
     reads row length - 1 of the offset table, one before its symmetric centre: the published weights rely on that.
     """
+    return _axis_table(length, device, dtype)
+
+
+@lru_cache(maxsize=64)
+def _axis_table(length: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     # Without this a table made during inference could not be used in training later.
     with torch.inference_mode(False), torch.no_grad():
         positions = torch.linspace(-3, 3, 2 * length + 1, dtype=torch.float64).tanh()

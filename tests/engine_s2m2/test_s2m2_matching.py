@@ -33,6 +33,13 @@ def test_huge_scores_stay_finite_with_their_gradient():
     assert scores.grad.isfinite().all()
 
 
+def test_scores_that_span_hundreds_are_matched_as_in_double_precision():
+    scores = 100 * torch.randn(1, 4, 48, 48, generator=torch.Generator().manual_seed(0))
+    exact = transport(scores.double(), positivity=True)
+    assert float((transport(scores, positivity=True) - exact).abs().max()) < 5e-6
+    assert float(exact.max()) > 0.5
+
+
 def test_first_estimates_are_mean_and_mass_around_the_peak():
     plan = torch.zeros(1, 1, 8, 8)
     plan[0, 0, 6, 2:5] = torch.tensor([0.2, 0.5, 0.1])

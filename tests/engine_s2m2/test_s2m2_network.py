@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from engine_s2m2.blocks import GELU, left_half
 from engine_s2m2.losses import ConfidenceLoss, DisparityLoss, PMCLoss, VisibilityLoss
 from engine_s2m2.network import S2M2, SIZES, build
 from engine_s2m2.options import ConfidenceOptions, DisparityOptions, PMCOptions, S2M2Options, VisibilityOptions
@@ -130,6 +131,20 @@ def test_checkpointing_changes_memory_and_nothing_else():
     for plain, recomputed in zip(*gradients, strict=True):
         if plain is not None:
             torch.testing.assert_close(plain, recomputed)
+
+
+def test_the_gradient_of_the_left_half_keeps_the_channels_last():
+    both = torch.rand(4, 3, 8, 8).contiguous(memory_format=torch.channels_last).requires_grad_()
+    assert torch.equal(left_half(both), both[:2])
+    (gradient,) = torch.autograd.grad(left_half(both).square().sum(), both)
+    assert gradient.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(gradient, torch.cat((2 * both[:2], 0 * both[2:])))
+
+
+def test_gelu_keeps_the_channels_last_and_its_numbers():
+    maps = torch.randn(1, 16, 8, 8).contiguous(memory_format=torch.channels_last)
+    assert GELU()(maps).is_contiguous(memory_format=torch.channels_last)
+    assert torch.allclose(GELU()(maps), torch.nn.functional.gelu(maps), atol=1e-6)
 
 
 def test_bfloat16_autocast_stays_close_and_keeps_matching_in_float32():
