@@ -23,15 +23,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))  # for what all measurements share
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for what all measurements share
 
 from page import replaced  # found by the line above
 from serving import Server
 from work import BARE, BATCH, FIGURES, FIRST, LAST, SHIPPED, WIDTH
 
+HERE = Path(__file__).parent
 SAME_WORK = 1e-3
-"""Relative difference of the weights, summed, that passes for the same work: a trainer may be a step ahead of another."""
+"""Relative difference of the summed weights that passes for the same work: a trainer may be a step ahead of another."""
 LIMITS = {BARE: 5.0, SHIPPED: 25.0}
 """Microseconds over the plain loop that this engine may take."""
 
@@ -84,7 +84,7 @@ TREES = (1000, 3000)
 
 def in_tree(row: Row) -> bool:
     """Whether a row is measured with larger trees too: the plain loop, this engine, and others as shipped."""
-    return row == PLAIN or row.trainer == OURS and row.contest is not None or row.contest == SHIPPED
+    return row == PLAIN or (row.trainer == OURS and row.contest is not None) or row.contest == SHIPPED
 
 
 class Measurement:
@@ -214,10 +214,10 @@ def main() -> None:
     told: Mapping[str, str] = {k: v for each in made.figures.values() for k, v in each[0]["versions"].items()}
     versions = ", ".join(f"{name} {number}" for name, number in told.items())
     text = [
-        f"MLP {WIDTH}-{WIDTH}-1, batch {BATCH}, AdamW (fused, for all), batches ready in memory, one thread, one process "
-        f"a run on a terminal; from step {FIRST} to step {LAST:,}. Differences within a round of {asked.rounds}: the median "
-        f"and the range; {asked.clock} time. MB: peak of the process, its imports included. {platform.machine()}, "
-        f"{os.cpu_count()} processors, load average {before:.1f} at the start and {os.getloadavg()[0]:.1f} at the end. "
+        f"MLP {WIDTH}-{WIDTH}-1, batch {BATCH}, AdamW (fused, for all), batches ready in memory, one thread, one "
+        f"process a run, on a terminal; from step {FIRST} to step {LAST:,}. Differences within each of {asked.rounds} "
+        f"rounds: the median and the range; {asked.clock} time. MB: peak of the process, its imports included. "
+        f"{platform.machine()}, {os.cpu_count()} processors, load average {before:.1f} at the start and {os.getloadavg()[0]:.1f} at the end. "
         f"Python {platform.python_version()}, {versions}.",
         "",
         *steps_table(made),

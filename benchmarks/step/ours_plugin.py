@@ -39,7 +39,7 @@ class Model(work.Network):
 
 
 class Data:
-    """What the loader gives out is replaced by what lies in memory (see ours.py); this is what gates and tables read."""
+    """Training is given what lies in memory instead (see ours.py); this is what is measured on held-out samples."""
 
     def __init__(self, options: DataOptions) -> None:
         self.split = options.split

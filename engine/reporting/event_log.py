@@ -68,12 +68,12 @@ _json = json.JSONEncoder(default=str, allow_nan=False).encode
 
 
 @cache
-def _kind(event: type) -> str:
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", event.__name__).lower()
+def _snake(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
 
 def _line(event: Any) -> str:
-    line = {"event": _kind(type(event)), "time": round(time.time(), 3), **_plain(event)}
+    line = {"event": _snake(type(event).__name__), "time": round(time.time(), 3), **_plain(event)}
     try:
         return _json(line) + "\n"
     except ValueError:  # a number that is not finite

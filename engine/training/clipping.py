@@ -22,9 +22,9 @@ def clip(parameters: Sequence[Tensor], bound: float | None, waits: bool) -> Numb
         if bound is not None:
             nn.utils.clip_grads_with_norm_(parameters, bound, norm)
         return norm
-    # The same figures as above, bit for bit, in half the time that torch needs to sort a few tensors by device and type.
+    # The same, bit for bit, without the time that torch takes to sort tensors by device and type.
     norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(each) for each in gradients]))
-    figure = norm.item()
+    figure: float = norm.item()
     if bound is not None and not figure + 1e-6 < bound:
         factor = (bound / (norm + 1e-6)).clamp(max=1.0)
         for gradient in gradients:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from engine.globs import Selection
 from engine.prediction import Batch
 from engine.recipe.schema import Stage
 from engine.system import System, Warp
-from engine.training.forward import autocast, draw_warp
+from engine.training.forward import draw_warp, in_precision
 from engine.training.guard import FP16_OVERFLOWS, NonFiniteGuard
 from engine.training.interrupt import Agreement, StopRequest
 from engine.training.losses import WeightedLosses
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 REVIEW_EVERY = 1000
 """Steps after which the guard's verdicts are looked at where nothing is reported: until then each is kept on the
 device, and a run that has gone wrong goes on."""
+
+NEVER = sys.maxsize
 
 
 @dataclass
@@ -72,13 +75,16 @@ def train(task: Task, resume: Checkpoint | None = None) -> None:
     stage, settings, system = task.stage, task.stage.train, task.system
     device, several = task.accelerator.device, task.accelerator.num_processes > 1
     waits = at_once(device)
-    read, precision = Tensor.item if waits else Tensor.detach, autocast(device, settings.precision)
+    read, accumulate = Tensor.item if waits else Tensor.detach, settings.accumulate
+    report_every, measure_every, save_every = (
+        each or NEVER for each in (settings.log_every, settings.evaluate_every, settings.checkpoint_every)
+    )
     parallel = in_parallel(task.accelerator, system, task.selection, settings.precision)
     optimizer = build_optimizer(parallel.trained, task.selection, settings.optimizer)
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     buffers = [buffer for name, buffer in system.named_buffers() if name not in task.selection.frozen_buffers]
     scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
-    overflows = FP16_OVERFLOWS if scaler.is_enabled() else 0
+    scales, overflows = scaler.is_enabled(), FP16_OVERFLOWS if scaler.is_enabled() else 0
     policy = settings.nonfinite.policy
     guarded, measured = policy != "off", policy != "off" or settings.clip_norm is not None
     guard = NonFiniteGuard(optimizer, policy == "stop", overflows, buffers if guarded else ())
@@ -87,20 +93,24 @@ def train(task: Task, resume: Checkpoint | None = None) -> None:
     if resume:
         state.restore(resume, task.accelerator)
     progress, agreement = state.progress, Agreement(task.stop, device, several)
-    batches = task.batches(progress.step * settings.accumulate, stage.steps * settings.accumulate)
+    batches = task.batches(progress.step * accumulate, stage.steps * accumulate)
+
+    def forward(batch: Batch, warp: Warp) -> tuple[Tensor, list[Tensor]]:
+        return task.losses(parallel.module(batch, warp=warp, inject=stage.injection), batch)
+
+    forward = in_precision(forward, device, settings.precision)
 
     def forward_backward(warp: Warp, last: bool) -> None:
         began = time.perf_counter()
         batch = to_device(next(batches), device)
         meter.waited += time.perf_counter() - began
         with parallel.micro_step(last):
-            with precision:
-                loss, terms = task.losses(parallel.module(batch, warp=warp, inject=stage.injection), batch)
-            share = loss if settings.accumulate == 1 else loss / settings.accumulate
-            scaler.scale(share).backward()  # type: ignore[no-untyped-call]  # torch's gap
+            loss, terms = forward(batch, warp)
+            share = loss if accumulate == 1 else loss / accumulate
+            (scaler.scale(share) if scales else share).backward()  # type: ignore[no-untyped-call]  # torch's gap
         figure = read(loss)
         guard.see(figure)
-        meter.add(figure, [read(term) for term in terms], 1 / settings.accumulate)
+        meter.add(figure, [read(term) for term in terms], 1 / accumulate)
 
     if progress.unmeasured:
         _settle(task, state, measure=True, save=True)
@@ -108,13 +118,15 @@ def train(task: Task, resume: Checkpoint | None = None) -> None:
         set_learning_rates(optimizer, factor(progress.step, stage.steps, settings.schedule))
         warp = draw_warp(task.seed, stage, progress.step)
         guard.begin()
-        for micro in range(settings.accumulate):
-            forward_backward(warp, last=micro == settings.accumulate - 1)
-        scaler.unscale_(optimizer)
+        for micro in range(accumulate):
+            forward_backward(warp, last=micro == accumulate - 1)
+        if scales:
+            scaler.unscale_(optimizer)
         norm = parallel.clip(parameters, settings.clip_norm) if measured else None
         if norm is None or not guarded or guard.judge(progress.step, norm, shared=several):
             optimizer.step()  # not through the scaler, which would put its own flag in place of the guard's
-        scaler.update()
+        if scales:
+            scaler.update()
         for parameter in parameters:
             parameter.grad = None  # what `zero_grad` does, in a tenth of its time
         if state.average is not None:
@@ -124,12 +136,11 @@ def train(task: Task, resume: Checkpoint | None = None) -> None:
         progress.step += 1
 
         last = progress.step == stage.steps
-        report = last or _due(progress.step, settings.log_every)
-        measure, save = _due(progress.step, settings.evaluate_every), _due(progress.step, settings.checkpoint_every)
-        if report or _due(progress.step, REVIEW_EVERY):
-            progress.skipped += review(
-                task, guard, progress, parallel.publish
-            )  # nothing is told, measured or kept before this
+        report = last or progress.step % report_every == 0
+        measure, save = progress.step % measure_every == 0, progress.step % save_every == 0
+        if report or progress.step % REVIEW_EVERY == 0:
+            # Nothing is told, measured or kept before this.
+            progress.skipped += review(task, guard, progress, parallel.publish)
         if report:
             rate = optimizer.param_groups[0]["lr"]
             meter.reduce(several)
@@ -165,7 +176,3 @@ def _save(task: Task, state: TrainingState, best: bool) -> None:
     path = state.save(task.store, task.accelerator, best)
     if path is not None:
         task.emit(events.CheckpointSaved(task.stage.name, state.progress.step, path, best))
-
-
-def _due(step: int, every: int | None) -> bool:
-    return every is not None and step % every == 0
