@@ -217,7 +217,8 @@ def main() -> None:
         f"MLP {WIDTH}-{WIDTH}-1, batch {BATCH}, AdamW (fused, for all), batches ready in memory, one thread, one "
         f"process a run, on a terminal; from step {FIRST} to step {LAST:,}. Differences within each of {asked.rounds} "
         f"rounds: the median and the range; {asked.clock} time. MB: peak of the process, its imports included. "
-        f"{platform.machine()}, {os.cpu_count()} processors, load average {before:.1f} at the start and {os.getloadavg()[0]:.1f} at the end. "
+        f"{platform.machine()}, {os.cpu_count()} processors, load average {before:.1f} at the start and "
+        f"{os.getloadavg()[0]:.1f} at the end. "
         f"Python {platform.python_version()}, {versions}.",
         "",
         *steps_table(made),
