@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,21 +11,11 @@ import pytest
 import torch
 from forked import Forks
 
-HERE = Path(__file__).parents[2] / "benchmarks" / "resume"
-
 
 @pytest.fixture
-def resume(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """The scripts of benchmarks/resume, which import each other by their file names."""
-    monkeypatch.syspath_prepend(str(HERE))
-    import compare
-    import ours
-    import table
-    import work
-
-    for name in ("cell", "compare", "ours", "serving", "table", "work"):
-        monkeypatch.delitem(sys.modules, name)  # such short names must not stay for other tests to find
-    return SimpleNamespace(compare=compare, ours=ours, table=table, work=work)
+def resume(imported: Callable[..., SimpleNamespace]) -> SimpleNamespace:
+    """The scripts of benchmarks/resume."""
+    return imported("resume", "compare", "ours", "table", "work")
 
 
 @pytest.fixture

@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-HERE = Path(__file__).parents[2] / "benchmarks" / "s2m2"
-
 
 @pytest.fixture
-def scripts(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """The scripts of benchmarks/s2m2, which are run by their file names."""
-    monkeypatch.syspath_prepend(str(HERE))
-    import measure
-    import s2m2_cell
-
-    for name in ("measure", "s2m2_cell"):
-        monkeypatch.delitem(sys.modules, name)
-    return SimpleNamespace(measure=measure, cell=s2m2_cell)
+def scripts(imported: Callable[..., SimpleNamespace]) -> SimpleNamespace:
+    """The scripts of benchmarks/s2m2."""
+    return imported("s2m2", "measure", "s2m2_cell")
 
 
 def test_every_switch_of_the_table_is_a_step_that_can_be_taken(scripts: SimpleNamespace) -> None:
-    assert list(scripts.measure.SWITCHES) == list(scripts.cell.STEPS)
-    step = scripts.cell.Step("nano")
+    assert list(scripts.measure.SWITCHES) == list(scripts.s2m2_cell.STEPS)
+    step = scripts.s2m2_cell.Step("nano")
     before = {name: value.clone() for name, value in step.model.named_parameters()}
-    step(scripts.cell.pair(64, 96))
+    step(scripts.s2m2_cell.pair(64, 96))
     still = [name for name, value in step.model.named_parameters() if torch.equal(value, before[name])]
     assert still == [], "every parameter has a gradient"
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,22 +10,11 @@ import pytest
 
 from engine.recipe import load_recipe
 
-HERE = Path(__file__).parents[2] / "benchmarks" / "step"
-
 
 @pytest.fixture
-def step(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """The scripts of benchmarks/step, which import each other by their file names."""
-    monkeypatch.syspath_prepend(str(HERE.parent))
-    monkeypatch.syspath_prepend(str(HERE))
-    import measure
-    import ours
-    import page
-    import work
-
-    for name in ("measure", "ours", "page", "serving", "work"):
-        monkeypatch.delitem(sys.modules, name)  # such short names must not stay for other tests to find
-    return SimpleNamespace(measure=measure, ours=ours, page=page, work=work)
+def step(imported: Callable[..., SimpleNamespace]) -> SimpleNamespace:
+    """The scripts of benchmarks/step."""
+    return imported("step", "measure", "ours", "page", "work")
 
 
 def measured(step: SimpleNamespace, ours: Sequence[float], other: Sequence[float], weights: float = 1.0) -> object:
