@@ -20,9 +20,11 @@ def code_of(registered: Registered) -> list[str]:
     The files are those of the top package of the plugin's options, and the file that a recipe names; what they import
     from elsewhere is not seen.
     """
-    module = sys.modules[registered.options.__module__.partition(".")[0]]
-    folders = [Path(folder) for folder in getattr(module, "__path__", ())]
-    files = sorted(file for folder in folders for file in folder.rglob("*.py")) or [Path(str(module.__file__))]
+    name = registered.options.__module__
+    file, is_package = Path(str(sys.modules[name].__file__)), hasattr(sys.modules[name], "__path__")
+    # Levels above the file at which the top package lies; a folder of its name elsewhere on the path is another thing.
+    up = name.count(".") - 1 + is_package
+    files = [file] if up < 0 else sorted(file.parents[up].rglob("*.py"))
     named = Path(registered.plugin)  # where a recipe names the plugin's file; its options may be another file's
     files += [named] if named.suffix == ".py" and named not in files else []
     return [registered.plugin, registered.distribution, digest_of(files)]

@@ -8,17 +8,17 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zarr
-from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec, ShardingCodecIndexLocation
-from zarr.core.array import ShardsConfigParam
 
 from engine.data.shards import Layout, index_of
 from engine.data.zarr_store import METADATA, digest
 from engine.errors import WorldError
 from engine.files import sync
+
+if TYPE_CHECKING:
+    from zarr.codecs import BloscCodec
 
 
 class _Shards:
@@ -144,6 +144,10 @@ def write_metadata(
 
     about: plain data that the same digest covers; what `header` says is for people.
     """
+    import zarr
+    from zarr.codecs import Crc32cCodec, ShardingCodecIndexLocation
+    from zarr.core.array import ShardsConfigParam
+
     names = sorted({name for _, texts in samples for name in texts})
     told = {
         "format": header["format"],
@@ -179,5 +183,7 @@ def write_metadata(
 
 
 def _codec(codec: Mapping[str, Any], dtype: np.dtype[Any]) -> BloscCodec:
+    from zarr.codecs import BloscCodec, BloscShuffle
+
     shuffle = (BloscShuffle.noshuffle, BloscShuffle.shuffle, BloscShuffle.bitshuffle)[codec["shuffle"]]
     return BloscCodec(typesize=dtype.itemsize, cname=codec["cname"], clevel=codec["clevel"], shuffle=shuffle)

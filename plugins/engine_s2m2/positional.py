@@ -17,13 +17,14 @@ GRID_WIDTH = 5 / 32
 SINC_FACTOR = 3.1415  # not pi: the published weights were trained with these four decimals
 
 
-@torch.compiler.assume_constant_result  # a compiled network would compute it in every call, passing by the cache
 def axis_table(length: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Features of every pair of positions on one axis: (length, length, 16), indexed [query, key].
 
     Kept for each length, as every call of the network with the same image size needs the same table. The zero offset
     reads row length - 1 of the offset table, one before its symmetric centre: the published weights rely on that.
     """
+    if torch.compiler.is_compiling():
+        return _axis_table.__wrapped__(length, device, dtype)  # compilers pass by the cache, with a warning
     return _axis_table(length, device, dtype)
 
 
