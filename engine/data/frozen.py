@@ -118,8 +118,9 @@ class FrozenSamples(Source):
         return fields_of({**own, FROZEN: parts}, self.name)
 
     def bytes_a_sample(self) -> int:
-        """The size of the first sample before it is compressed."""
-        return sum(np.asarray(value).nbytes for value in self.store.sample(0).values())
+        """The size of the first sample's numbers before they are compressed."""
+        fields = self.store.sample(0).values()
+        return sum(np.asarray(value).nbytes for value in fields if not isinstance(value, str))
 
     def close(self) -> None:
         """Let the store be removed."""

@@ -10,7 +10,7 @@ import gc
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -170,9 +170,11 @@ def peak_memory(device: torch.device) -> Iterator[list[int]]:
         yield peak
         peak.append(torch.cuda.max_memory_allocated(device))
         return
-    with suppress(OSError):
+    try:
         CLEAR_PEAK.write_text("5")  # which sets the peak to what is in use now
+    except OSError:  # what the system then tells is the peak of the process's whole life
+        yield peak
+        return
     yield peak
-    with suppress(OSError):
-        lines = dict(line.split(":", 1) for line in STATUS.read_text().splitlines())
-        peak.append(1024 * int(lines["VmHWM"].split()[0]))
+    lines = dict(line.split(":", 1) for line in STATUS.read_text().splitlines())
+    peak.append(1024 * int(lines["VmHWM"].split()[0]))

@@ -61,8 +61,8 @@ def test_a_recipe_is_checked_without_torch_once_its_modules_are_known(engine: Co
     assert process("check", RECIPE).out == engine("check", RECIPE).out
 
 
-def test_a_plan_needs_torch_and_nothing_else(process: Command) -> None:
-    assert imported(process, "plan", RECIPE) == {"numpy", "pydantic", "torch"}
+def test_a_plan_needs_torch_and_what_tells_the_device_of_a_run(process: Command) -> None:
+    assert imported(process, "plan", RECIPE) == {"accelerate", "numpy", "pydantic", "torch"}
 
 
 def test_every_command_is_listed_with_a_whole_line_and_can_be_called(engine: Command) -> None:
