@@ -93,6 +93,10 @@ def fetched(loader: DataLoader[T], source: str) -> Iterator[T]:
             ended = [worker.exitcode for worker in workers if worker.exitcode is not None]
             if ended or len(workers) < loader.num_workers:
                 code = next(filter(None, ended), 0)
+                _kill(workers)
+                # A worker that is killed while it looks at this event takes the event's lock along, and torch, which
+                # ends its workers by it, would wait for that lock for ever. Nobody else needs the old one any more.
+                vars(batches)["_workers_done_event"] = multiprocessing.get_context("fork").Event()
                 raise WorldError(f"{source}: {_told(code, loader.num_workers)}") from error
             raise
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import gc
 import multiprocessing
 import os
 import signal
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch.utils.data import DataLoader
 from toy_plugin import DataOptions, ToyData
 
 from engine.data.loader import Order, training_batches
@@ -65,6 +67,35 @@ def test_a_worker_killed_between_two_batches_is_found_before_the_next() -> None:
     with pytest.raises(WorldError, match="killed by SIGKILL"):
         next(running)
     assert signal.getsignal(signal.SIGCHLD) is before
+
+
+@pytest.fixture
+def no_waiting() -> Iterator[None]:
+    """Where something waits for ever, the test fails instead."""
+
+    def failed(*_: object) -> None:
+        raise TimeoutError("it waits")
+
+    before = signal.signal(signal.SIGALRM, failed)
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.usefixtures("no_waiting")
+def test_a_worker_that_took_a_lock_of_torchs_along_is_not_waited_for() -> None:
+    running = fetched(DataLoader(list(range(8)), num_workers=2, multiprocessing_context="fork"), "numbers")
+    next(running)
+    event = running.gi_frame.f_locals["batches"]._workers_done_event
+    event._cond.acquire()  # as a worker does that is killed while it looks whether it is to end
+    first, *_ = multiprocessing.active_children()
+    first.kill()
+    first.join()
+    with pytest.raises(WorldError, match="killed by SIGKILL"):
+        next(running)
+    gc.collect()  # here torch ends the loader at the latest
+    assert multiprocessing.active_children() == []
 
 
 def _closes_its_files_and_dies_later() -> None:
