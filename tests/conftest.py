@@ -9,7 +9,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import forked
@@ -34,7 +36,10 @@ settings.register_profile("engine", deadline=None, suppress_health_check=[Health
 settings.load_profile("engine")
 
 
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
 Command = Callable[..., Outcome]
+Imported = Callable[..., SimpleNamespace]
 WriteRecipe = Callable[..., Path]
 
 
@@ -123,6 +128,21 @@ def two(engine: Command, forks: Forks, tmp_path: Path, monkeypatch: pytest.Monke
         return engine(*arguments, "--processes", "2")
 
     return run
+
+
+@pytest.fixture
+def imported(monkeypatch: pytest.MonkeyPatch) -> Iterator[Imported]:
+    """imported("step", "measure", ...): scripts of benchmarks/step; such short names stay for no other test to find."""
+
+    def load(folder: str, *names: str) -> SimpleNamespace:
+        monkeypatch.syspath_prepend(str(BENCHMARKS))
+        monkeypatch.syspath_prepend(str(BENCHMARKS / folder))
+        return SimpleNamespace(**{name: import_module(name) for name in names})
+
+    yield load
+    for name, module in list(sys.modules.items()):
+        if BENCHMARKS in Path(getattr(module, "__file__", None) or "").parents:
+            del sys.modules[name]
 
 
 def only_run(folder: Path, name: str = "toy") -> Path:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from conftest import Imported
 from forked import Forks
 
 
 @pytest.fixture
-def resume(imported: Callable[..., SimpleNamespace]) -> SimpleNamespace:
+def resume(imported: Imported) -> SimpleNamespace:
     """The scripts of benchmarks/resume."""
     return imported("resume", "compare", "ours", "table", "work")
 

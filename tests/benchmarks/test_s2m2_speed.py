@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
 import torch
+from conftest import Imported
 
 
 @pytest.fixture
-def scripts(imported: Callable[..., SimpleNamespace]) -> SimpleNamespace:
+def scripts(imported: Imported) -> SimpleNamespace:
     """The scripts of benchmarks/s2m2."""
     return imported("s2m2", "measure", "s2m2_cell")
 

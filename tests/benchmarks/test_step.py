@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from conftest import Imported
 
 from engine.recipe import load_recipe
 
 
 @pytest.fixture
-def step(imported: Callable[..., SimpleNamespace]) -> SimpleNamespace:
+def step(imported: Imported) -> SimpleNamespace:
     """The scripts of benchmarks/step."""
     return imported("step", "measure", "ours", "page", "work")
 
