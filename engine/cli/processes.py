@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,10 @@ START = "spawn"
 PATIENCE = 120
 """Seconds that processes have to leave after a signal, or after one of them has failed, before they are killed: enough
 for a step and its checkpoint, since one that waits for a dead neighbour does not notice by itself on a GPU."""
+
+NOTICED = 1.0
+"""Seconds in which the launcher, which looks ten times as often, notices the end of a killed process before that of one
+that fails because it lost it."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +145,7 @@ def _work(arguments: list[str], endings: SimpleQueue[Ending]) -> None:
     except Exception:
         # Told by the parent, if at all: where one process fails, the others lose their connection to it and fail too.
         endings.put(Ending(1, traceback.format_exc(), is_bug=True))
+        time.sleep(NOTICED)
         raise
 
 
