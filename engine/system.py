@@ -48,23 +48,24 @@ class System(nn.Module):
 
         A batch that brings what the base answers to it (`FROZEN`) leaves the base unasked.
         """
+        parts = self._modules  # what torch searches for `self.base` at each step
         if kept := batch.get(FROZEN):
             base = without_undeclared(kept, batch.left_out if isinstance(batch, Fields) else ())
         elif self.base_trains:
-            base = self._answer(0, self.base, batch)
+            base = self._answer(0, parts["base"], batch)
         else:
             with torch.no_grad():
-                base = self._answer(0, self.base, batch)
-        if not inject or self.injection is None:
+                base = self._answer(0, parts["base"], batch)
+        if not inject or parts["injection"] is None:
             return base
         with reading(f'warp = "gt" of {self.names[0]}'):
             alignment = batch[self.target] if warp == "gt" else base.value.detach()
         seen = batch
         if ABLATED in batch:
             seen = fields_like({**batch, **batch[ABLATED]}, batch)
-        return self._answer(1, self.injection, seen, base, alignment)
+        return self._answer(1, parts["injection"], seen, base, alignment)
 
-    def _answer(self, which: int, module: nn.Module, batch: Batch, *more: Any) -> Prediction:
+    def _answer(self, which: int, module: Any, batch: Batch, *more: Any) -> Prediction:
         with self._reads[which]:
             answer = module(batch, *more)
         if not isinstance(answer, Prediction):

@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # for what all measurements 
 
 from page import replaced  # found by the line above
 from serving import Server
-from work import BARE, BATCH, FIGURES, FIRST, LAST, SHIPPED, WIDTH
+from work import BARE, BATCH, FIGURES, FIRST, LAST, PLAIN_STEPS, SHIPPED, WIDTH, WINDOW
 
 HERE = Path(__file__).parent
 SAME_WORK = 1e-3
@@ -80,6 +80,8 @@ ROWS = (
     Row("plain loop", "plain.py", "default optimiser", "AdamW as torch makes it, not fused"),
 )
 TREES = (1000, 3000)
+RUNS, TREE_ROUNDS = 3, 3
+"""Runs of a cell in a round; with the larger trees one, in fewer rounds: some trainers take 20 ms a step there."""
 
 
 def in_tree(row: Row) -> bool:
@@ -90,8 +92,8 @@ def in_tree(row: Row) -> bool:
 class Measurement:
     """Figures by (row, modules), one of each a round."""
 
-    def __init__(self, rows: Sequence[Row], trees: Sequence[int], clock: str, folder: Path) -> None:
-        self.rows, self.clock, self.folder = rows, clock, folder
+    def __init__(self, rows: Sequence[Row], trees: Sequence[int], folder: Path) -> None:
+        self.rows, self.folder = rows, folder
         self.cells = [(row, modules) for modules in (0, *trees) for row in rows if modules == 0 or in_tree(row)]
         self.figures: dict[tuple[Row, int], list[dict[str, Any]]] = {cell: [] for cell in self.cells}
 
@@ -105,17 +107,31 @@ class Measurement:
             }
             for number in range(rounds):
                 for row, modules in self.cells:
-                    with tempfile.TemporaryDirectory(dir=self.folder) as place:
-                        arguments = ["--setting", row.setting, "--modules", str(modules), "--folder", place]
-                        if servers[row.script].run(arguments, said) != 0:
-                            raise SystemExit(f"{row.name} failed; python {HERE / row.script} {' '.join(arguments[:4])}")
-                        self.figures[row, modules].append(json.loads(Path(place, FIGURES).read_text()))
+                    if modules == 0 or number < TREE_ROUNDS:
+                        runs = [
+                            self._run(servers[row.script], row, modules, said) for _ in range(1 if modules else RUNS)
+                        ]
+                        multiple = statistics.median(each for run in runs for each in run["windows"])
+                        self.figures[row, modules].append({**runs[-1], "multiple": multiple})
                 print(f"round {number + 1} of {rounds}, load {os.getloadavg()[0]:.1f}", file=sys.stderr)
 
+    def _run(self, server: Server, row: Row, modules: int, said: Path) -> dict[str, Any]:
+        with tempfile.TemporaryDirectory(dir=self.folder) as place:
+            arguments = ["--setting", row.setting, "--modules", str(modules), "--folder", place]
+            if server.run(arguments, said) != 0:
+                raise SystemExit(f"{row.name} failed; python {HERE / row.script} {' '.join(arguments[:4])}")
+            figures: dict[str, Any] = json.loads(Path(place, FIGURES).read_text())
+            return figures
+
+    @property
+    def plain(self) -> float:
+        """Microseconds of a plain step when the machine was at its fastest."""
+        return min(each["plain"] for figures in self.figures.values() for each in figures)
+
     def over(self, row: Row, modules: int = 0) -> list[float]:
-        """Microseconds a step over the plain loop of the same round and tree."""
+        """Microseconds a step over the plain loop of the same round and tree, at the machine's fastest."""
         pairs = zip(self.figures[row, modules], self.figures[PLAIN, modules], strict=True)
-        return [mine[self.clock] - plain[self.clock] for mine, plain in pairs]
+        return [(mine["multiple"] - plain["multiple"]) * self.plain for mine, plain in pairs]
 
     def check(self) -> None:
         """SystemExit where what should be the same work ended elsewhere."""
@@ -157,14 +173,13 @@ def spread(values: Sequence[float]) -> str:
 
 def steps_table(made: Measurement) -> list[str]:
     lines = ["| trainer | setting | us a step over plain | least | MB | what is on |", "|---|---|---|---|---|---|"]
-    plain = statistics.median(each[made.clock] for each in made.figures[PLAIN, 0])
     for row in made.rows:
-        over = f"{plain:.0f} in all" if row == PLAIN else spread(made.over(row))
-        least = min(each[made.clock] for each in made.figures[row, 0]) if row == PLAIN else min(made.over(row))
+        over, setting = made.over(row), row.setting
+        told = [spread(over), f"{min(over):+.0f}"]
+        if row == PLAIN:
+            told, setting = [f"{made.plain:.0f} in all", ""], ""
         megabytes = max(each["megabytes"] for each in made.figures[row, 0])
-        setting = "" if row == PLAIN else row.setting
-        sign = "" if row == PLAIN else "+"
-        lines.append(f"| {row.trainer} | {setting} | {over} | {least:{sign}.0f} | {megabytes:.0f} | {row.on} |")
+        lines.append(f"| {row.trainer} | {setting} | {' | '.join(told)} | {megabytes:.0f} | {row.on} |")
     return lines
 
 
@@ -202,21 +217,22 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--only", default="", help="trainers whose name contains this, beside the plain loop")
     parser.add_argument("--trees", type=int, nargs="*", default=list(TREES), help="sizes of the larger trees")
-    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="cpu: for a look on a busy machine")
     parser.add_argument("--write", type=Path, help="Markdown page to write the tables into, between its marks")
     asked = parser.parse_args()
     rows = [row for row in ROWS if row == PLAIN or asked.only.lower() in row.trainer.lower()]
     before = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="bench-step-") as folder:
-        made = Measurement(rows, asked.trees, asked.clock, Path(folder))
+        made = Measurement(rows, asked.trees, Path(folder))
         made.make(asked.rounds)
     made.check()
     told: Mapping[str, str] = {k: v for each in made.figures.values() for k, v in each[0]["versions"].items()}
     versions = ", ".join(f"{name} {number}" for name, number in told.items())
     text = [
         f"MLP {WIDTH}-{WIDTH}-1, batch {BATCH}, AdamW (fused, for all), batches ready in memory, one thread, one "
-        f"process a run, on a terminal; from step {FIRST} to step {LAST:,}. Differences within each of {asked.rounds} "
-        f"rounds: the median and the range; {asked.clock} time. MB: peak of the process, its imports included. "
+        f"process a run, on a terminal; from step {FIRST} to step {LAST:,}, of {RUNS} runs a round. A step is told as "
+        f"a multiple of {PLAIN_STEPS} plain steps just before and after every {WINDOW}; the median of the multiples "
+        f"stands for a round. Differences within each of {asked.rounds} rounds ({TREE_ROUNDS} with larger trees): the "
+        "median and the range. MB: peak of the process, its imports included. "
         f"{platform.machine()}, {os.cpu_count()} processors, load average {before:.1f} at the start and "
         f"{os.getloadavg()[0]:.1f} at the end. "
         f"Python {platform.python_version()}, {versions}.",

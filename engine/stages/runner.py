@@ -280,12 +280,16 @@ class StageRun:
         if stage.injection and corrector is not None and corrector.zero_init and not self._trained_injection():
             prove_identity(system, batch, warp)
 
+        constant: list[str] = []
+
         def loss() -> Tensor:
             with autocast(session.device, stage.train.precision):
-                return losses(system(batch, warp=warp, inject=stage.injection), batch)[0]
+                total, terms = losses(system(batch, warp=warp, inject=stage.injection), batch)
+            constant.extend(losses.without_gradient(terms))
+            return total
 
         proof = prove_gradients(system, selection, loss, session.recipe.where("stage", self.index, "trainable"))
-        for name in losses.without_gradient:
+        for name in constant:
             session.emit(
                 events.Note("warning", f"loss '{name}' has no gradient in stage {stage.name}: {NO_GRADIENT}", {})
             )

@@ -110,7 +110,7 @@ def train(task: Task, resume: Checkpoint | None = None) -> None:
             (scaler.scale(share) if scales else share).backward()  # type: ignore[no-untyped-call]  # torch's gap
         figure = read(loss)
         guard.see(figure)
-        meter.add(figure, [read(term) for term in terms], 1 / accumulate)
+        meter.add(figure, [figure] if terms[0] is loss else [read(term) for term in terms], 1 / accumulate)
 
     if progress.unmeasured:
         _settle(task, state, measure=True, save=True)

@@ -18,15 +18,13 @@ NO_GRADIENT = "it is computed without the prediction, from a detached part of it
 class WeightedLosses:
     """Losses by name with their weights; every term is reported as it enters the sum.
 
-    readers: the losses by what messages call them. without_gradient: those whose last term was a constant to the
-    optimiser.
+    readers: the losses by what messages call them.
     """
 
     def __init__(self, losses: Sequence[tuple[str, float, Loss]]) -> None:
         self._losses = [(name, weight, loss, reading(f"the loss {name}")) for name, weight, loss in losses]
         self.names = [name for name, _, _ in losses]
         self.readers = {f"the loss {name}": loss for name, _, loss in losses}
-        self.without_gradient: list[str] = []
 
     def __call__(self, prediction: Prediction, batch: Batch) -> tuple[Tensor, list[Tensor]]:
         """The sum, and its terms in the order of `names`.
@@ -41,7 +39,11 @@ class WeightedLosses:
                 found = f"shape {tuple(term.shape)}" if isinstance(term, Tensor) else f"a {type(term).__name__}"
                 raise PluginError(f"loss '{name}' returned {found}; a loss is a scalar tensor")
             terms.append(term if weight == 1 else weight * term)
-        self.without_gradient = [name for name, term in zip(self.names, terms, strict=True) if not term.requires_grad]
-        if self.without_gradient == self.names and torch.is_grad_enabled():
+        total = terms[0] if len(terms) == 1 else torch.stack(terms).sum()
+        if not total.requires_grad and torch.is_grad_enabled():
             raise PluginError(f"loss '{', '.join(self.names)}' has no gradient: {NO_GRADIENT}")
-        return terms[0] if len(terms) == 1 else torch.stack(terms).sum(), terms
+        return total, terms
+
+    def without_gradient(self, terms: Sequence[Tensor]) -> list[str]:
+        """The losses whose terms are constants to the optimiser."""
+        return [name for name, term in zip(self.names, terms, strict=True) if not term.requires_grad]

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from torch.distributed.fsdp import FSDPModule
     from torch.distributed.tensor import DTensor
 
+TOGETHER = nullcontext()
+
 
 def in_parallel(accelerator: Accelerator, system: System, selection: Selection, precision: str) -> Copied | Sharded:
     """The system as this process trains it; InputError for what FSDP is asked and cannot do here."""
@@ -57,7 +59,7 @@ class Copied:
 
     def micro_step(self, last: bool) -> AbstractContextManager[Any]:
         """A context for a forward and backward pass: gradients are averaged over processes in a step's last one."""
-        return self.accelerator.no_sync(self.module) if self.several and not last else nullcontext()
+        return self.accelerator.no_sync(self.module) if self.several and not last else TOGETHER
 
     def clip(self, parameters: Sequence[Tensor], bound: float | None) -> Number:
         """Scale the gradients to a norm of at most `bound`; the norm before."""
@@ -114,7 +116,7 @@ class Sharded(Copied):
         """As above; the leading process's buffers are those of all, as in DDP."""
         self._shards.set_requires_gradient_sync(last)
         lead(self._buffers)
-        return nullcontext()
+        return TOGETHER
 
     def clip(self, parameters: Sequence[Tensor], bound: float | None) -> Number:
         """As above; the norm of the whole gradient."""

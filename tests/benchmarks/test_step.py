@@ -22,10 +22,15 @@ def measured(step: SimpleNamespace, ours: Sequence[float], other: Sequence[float
     """The plain loop at 200 us a step, and a round for each figure of the engine and of ignite, both bare."""
     names = {step.measure.PLAIN.trainer: [200.0] * len(ours), step.measure.OURS: ours, "ignite": other}
     rows = [row for row in step.measure.ROWS if row.trainer in names and row.setting == step.measure.BARE]
-    made = step.measure.Measurement(rows, (), "wall", Path())
+    made = step.measure.Measurement(rows, (), Path())
     for row in rows:
         made.figures[row, 0] = [
-            {"wall": value, "megabytes": 1.0, "weights": weights if row.trainer == "ignite" else 1.0}
+            {
+                "multiple": value / 200,
+                "plain": 200.0,
+                "megabytes": 1.0,
+                "weights": weights if row.trainer == "ignite" else 1.0,
+            }
             for value in names[row.trainer]
         ]
     return made
