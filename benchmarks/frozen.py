@@ -24,7 +24,7 @@ from engine.data.loader import Order, to_device, training_batches
 from engine.recipe.load import load_recipe
 from engine.stages import freeze
 from engine.stages.caching import training_samples
-from engine.stages.runner import select_stage
+from engine.stages.patterns import select_stage
 from engine.stages.session import Session, stage_seed
 from engine.training.losses import WeightedLosses
 from engine.training.optimizer import build_optimizer
@@ -59,7 +59,7 @@ class Trained:
         stage = next(each for each in recipe.stages if each.name == "B")
         index = recipe.stages.index(stage)
         self.system = session.system()
-        selection = select_stage(session, stage, index, self.system)
+        selection = select_stage(session.recipe, stage, index, self.system)
         get = session.plugins.get
         losses = [(each.name, each.weight, get("losses", each.name).build(each.options)) for each in stage.train.losses]
         self.losses = WeightedLosses(losses)
