@@ -56,14 +56,15 @@ class System(nn.Module):
         else:
             with torch.no_grad():
                 base = self._answer(0, parts["base"], batch)
-        if not inject or parts["injection"] is None:
+        injection = parts.get("injection")  # None is no module, and not among them
+        if not inject or injection is None:
             return base
         with reading(f'warp = "gt" of {self.names[0]}'):
             alignment = batch[self.target] if warp == "gt" else base.value.detach()
         seen = batch
         if ABLATED in batch:
             seen = fields_like({**batch, **batch[ABLATED]}, batch)
-        return self._answer(1, parts["injection"], seen, base, alignment)
+        return self._answer(1, injection, seen, base, alignment)
 
     def _answer(self, which: int, module: Any, batch: Batch, *more: Any) -> Prediction:
         with self._reads[which]:

@@ -40,7 +40,8 @@ def test_every_stage_is_measured_and_nothing_is_left(
         assert stage["steps"] == 12, "the recipe's, not those that were timed"
         parts = (stage["evaluation"], stage["frozen_outputs"], stage["checkpoint"])
         assert stage["seconds"] == pytest.approx(12 * stage["seconds_per_step"] + sum(parts))
-        assert min(stage["seconds_per_step"], stage["evaluation"], stage["checkpoint_bytes"], stage["peak_bytes"]) > 0
+        assert min(stage["seconds_per_step"], stage["evaluation"], stage["checkpoint_bytes"]) > 0
+        assert stage["peak_bytes"] is None or stage["peak_bytes"] > 0, "some systems hide it"
     assert cost["seconds"] == pytest.approx(sum(stage["seconds"] for stage in cost["stages"]))
     assert cost["how"] == {"steps": STEPS, "warm_up": STEPS, "samples": SAMPLES, "device": "cpu"}
     assert not (tmp_path / "runs").exists()
@@ -94,4 +95,15 @@ def test_the_peak_of_memory_is_that_of_its_own_block() -> None:
         assert torch.ones(25_000_000).sum() > 0
     with peak_memory(torch.device("cpu")) as small:
         pass
-    assert 80_000_000 < large[0] - small[0] < 200_000_000
+    told = [*large, *small]  # neither by a system that tells the peak of the whole process alone
+    assert len(told) < 2 or 80_000_000 < large[0] - small[0] < 200_000_000
+
+
+def test_a_peak_that_the_system_does_not_clear_is_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.ones(25_000_000)
+    assert before.sum() > 0
+    del before
+    monkeypatch.setattr("engine.runs.cost.CLEAR_PEAK", tmp_path / "ignored")
+    with peak_memory(torch.device("cpu")) as peak:
+        pass
+    assert peak == []
