@@ -20,8 +20,11 @@ from pathlib import Path
 
 import torch
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for what all measurements share
+
+from page import replaced  # found by the line above
+
 ROOT = Path(__file__).parents[2]
-BEGIN, END = "<!-- bench-s2m2: begin -->", "<!-- bench-s2m2: end -->"
 VERSIONS = ("forward", "forward and backward")
 SWITCHES = (
     "as shipped",
@@ -103,15 +106,6 @@ def difference(rows: Sequence[Row], folder: Path) -> str:
     return f"Disparities differ by at most {apart[0]:.1e} px, visibilities and confidences by {max(apart[1:]):.1e}."
 
 
-def replaced(page: str, text: str) -> str:
-    """The page with what stands between its two marks replaced."""
-    before, found, rest = page.partition(BEGIN)
-    _, ended, after = rest.partition(END)
-    if not (found and ended):
-        raise SystemExit(f"the page has no marks {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--before", default="032954d", help="the revision to compare with")
@@ -150,7 +144,7 @@ def main() -> None:
     text = "\n\n".join([about, *parts])
     print(text)
     if options.write:
-        options.write.write_text(replaced(options.write.read_text(), text))
+        options.write.write_text(replaced(options.write.read_text(), "bench-s2m2", text))
 
 
 if __name__ == "__main__":
