@@ -34,8 +34,8 @@ SWITCHES = (
     "optimiser: foreach",
     "checkpointing = true",
     'precision = "bf16"',
-    "compile = true",
 )
+COMPILED = ("as shipped", "compile = true")
 LOADING = ("0 workers", "1 worker")
 SAVING = ("save, waiting for the disk", "save, in the background")
 
@@ -111,7 +111,9 @@ def main() -> None:
     parser.add_argument("--before", default="032954d", help="the revision to compare with")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=3, help="calls of a process; the best of them counts")
-    parser.add_argument("--only", choices=("versions", "switches", "loading", "saving"), help="one of the tables")
+    parser.add_argument(
+        "--only", choices=("versions", "switches", "compiled", "loading", "saving"), help="one of the tables"
+    )
     parser.add_argument("--write", type=Path, help="a page with marks to write the tables into")
     options = parser.parse_args()
     parts, begun = [], os.getloadavg()[0]
@@ -126,6 +128,7 @@ def main() -> None:
                 parts.append(f"### {what.capitalize()}\n\n{table(rows, names)}\n\n{same}")
     for key, title, cells, repeats in (
         ("switches", "A training step of size S", SWITCHES, options.repeats),
+        ("compiled", "The same step compiled, once that is done", COMPILED, options.repeats),
         ("loading", "A training step of size nano, waiting for its batch included", LOADING, 5 * options.repeats),
         ("saving", "The worst of fifty short steps, one of which saves 200 MB", SAVING, options.repeats),
     ):
