@@ -81,8 +81,9 @@ def newest_weights(folder: Path) -> Path | None:
     done = []
     for path in folder.glob("stage-*/weights.safetensors"):
         name, _, extension = path.parent.name.removeprefix("stage-").partition("+")
+        number = extension.partition("-")[0]
         if name in order:
-            done.append((order[name], len(extension), extension, path))
+            done.append((order[name], len(number), number, path))
     return max(done)[-1] if done else None
 
 

@@ -146,7 +146,7 @@ class StageRun:
                     break
                 assert parent is not None, "the recipe allows extend only with a parent stage"
                 assert gate.extend is not None, "the recipe allows extend only with its steps"
-                system = self._extend(parent, gate.extend.steps, extension + 1)
+                system = self._extend(parent, gate.extend.steps)
         return system
 
     def _judge(self, gate: GateTable, measured: Measured, extensions_left: int) -> str:
@@ -172,11 +172,14 @@ class StageRun:
             raise GateRefusedError(f"{where} says {verdict.status}: {verdict.reason}{advice}")
         return what
 
-    def _extend(self, parent: Stage, steps: int, number: int) -> System:
+    def _extend(self, parent: Stage, steps: int) -> System:
         """Train the parent for `steps` more from this stage's source, which the result replaces."""
-        # Under a name of its own the extension sees other draws than the parent did, and stands apart in every record.
-        longer = parent.model_copy(update={"name": f"{parent.name}+{number}", "steps": steps, "gates": []})
-        folder = self.folder.parent / f"stage-{longer.name}"
+        number = sum(gate["action"] == "extend" for gate in self.gates)
+        # Under a name of its own the extension sees other draws than the parent did, and stands apart in every record:
+        # another stage that extends the same parent may ask for other steps.
+        name = extension_of(parent.name, number, self.stage.name)
+        longer = parent.model_copy(update={"name": name, "steps": steps, "gates": []})
+        folder = self.folder.parent / f"stage-{name}"
         parent_index = next(i for i, each in enumerate(self.session.recipe.stages) if each.name == parent.name)
         further = StageRun(self.session, longer, parent_index, folder, self.source, self.rows, extends=True)
         self.session.emit(
@@ -408,6 +411,11 @@ def read_record(path: Path, **keys: type | tuple[type, ...]) -> dict[str, Any]:
         if not (isinstance(gate, dict) and {"check", "at", "status", "action", "reason"} <= gate.keys()):
             raise WorldError(f"{path} is damaged: its 'gates' are of another kind")
     return record
+
+
+def extension_of(parent: str, number: int, stage: str) -> str:
+    """The name under which a gate of `stage` has `parent` trained further for the `number`th time, from 1."""
+    return f"{parent}+{number}-for-{stage}"
 
 
 FINISHED_AGAIN = "the stage is finished again from its newest checkpoint"

@@ -5,24 +5,24 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from engine.checkpoints.store import RECORD
 from engine.files import read_json, write_json, write_whole
-from engine.stages.runner import CHECKPOINTS, WEIGHTS
+from engine.stages.runner import CHECKPOINTS, WEIGHTS, extension_of
 
 
 def take_over(run: Path, stage: str, parent: str | None, into: Path, provenance: Mapping[str, Any]) -> None:
-    """Copy what `run` keeps of a finished stage, without its checkpoints, and of the extensions of its parent.
+    """Copy what `run` keeps of a finished stage, without its checkpoints, and of what its gates had `parent` learn.
 
     Weights are linked where the file system can. The record comes last, since it says that the stage is complete, and
     notes the run that trained it with `provenance`, which is that run's. Raises WorldError on a full disk.
     """
-    for extension in _extensions(run, parent) if parent else ():
-        if not (into / extension.name).exists():
-            _copy(extension, into / extension.name)
-            _put(shutil.copyfile, extension / RECORD, into / extension.name / RECORD)
+    for extension in _extensions(run, parent, stage) if parent else ():
+        _copy(extension, into / extension.name)
+        _put(shutil.copyfile, extension / RECORD, into / extension.name / RECORD)
     source, target = run / f"stage-{stage}", into / f"stage-{stage}"
     record = read_json(source / RECORD)
     _copy(source, target)
@@ -30,11 +30,13 @@ def take_over(run: Path, stage: str, parent: str | None, into: Path, provenance:
     write_json(target / RECORD, {**record, "reused": record.get("reused", origin) | {"taken_from": str(run)}})
 
 
-def _extensions(run: Path, parent: str) -> Iterator[Path]:
-    """The folders in which a gate had `parent` trained further, as far as they were finished."""
-    for folder in sorted(run.glob(f"stage-{parent}+*")):
-        if (folder / RECORD).is_file() and not link_in(folder):
-            yield folder
+def _extensions(run: Path, parent: str, stage: str) -> Iterator[Path]:
+    """The folders in which a gate of `stage` had `parent` trained further; those of other stages may have to run."""
+    for number in count(1):
+        folder = run / f"stage-{extension_of(parent, number, stage)}"
+        if not (folder / RECORD).is_file() or link_in(folder):
+            return
+        yield folder
 
 
 def link_in(folder: Path) -> Path | None:

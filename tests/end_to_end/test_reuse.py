@@ -431,6 +431,20 @@ def test_extensions_of_the_parent_come_along(engine: Command, toy_recipe: WriteR
     assert tables[0][:-1] == tables[1][:-1], "the table tells of extensions that were taken"
 
 
+def test_an_extension_for_another_stage_stays_behind(engine: Command, toy_recipe: WriteRecipe, tmp_path: Path) -> None:
+    def write(steps: int) -> Path:
+        gate = threshold("extend", at="entry", max=0.65, of="base", extend={"steps": steps, "times": 1})
+        asks, asks_not = {**STAGE_B, "steps": 2, "gate": [gate]}, {**STAGE_B, "name": "C", "steps": 2}
+        return toy_recipe(stage=[{**STAGE_A, "steps": 4}, asks, asks_not])
+
+    assert engine("run", write(20)).code == 0
+    assert engine("run", write(40)).code == 0
+    run = last_run(tmp_path)
+    started = {event["name"]: event["steps"] for event in events_of(run, "stage_started")}
+    assert started == {"A+1-for-B": 40, "B": 2}
+    assert f"stage C is taken from runs/toy/{first_run(tmp_path).name}" in notes(run)
+
+
 def test_plan_says_for_every_stage_whether_it_runs(engine: Command, recipe: Path, tmp_path: Path) -> None:
     run = f"runs/toy/{first_run(tmp_path).name}"
     told = engine("plan", recipe, "--set", "stage.C.steps=3").out
