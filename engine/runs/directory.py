@@ -58,6 +58,15 @@ def check_recipe(folder: Path) -> None:
         raise WorldError(f"{folder / RECIPE} is damaged: it differs from the digest in {PROVENANCE}")
 
 
+def processes_of(folder: Path) -> int | None:
+    """The number of processes that a run was started with; None without a readable note."""
+    try:
+        number: int = read_json(folder / PROVENANCE, processes=int)["processes"]
+    except WorldError:
+        return None
+    return number
+
+
 def unfinished(root: Path, name: str) -> Path:
     """The newest run of a recipe that has not ended well; InputError when there is none."""
     for folder in sorted((root / name).glob("*/"), reverse=True):

@@ -31,6 +31,7 @@ from engine.stages.runner import WEIGHTS, StageRun, finished
 from engine.stages.session import Session
 from engine.stages.taking import take_over
 from engine.training.interrupt import ECHO, stop_on_signal
+from engine.training.state import check_processes
 
 STATUSES = {GateRefusedError: "refused", DivergedError: "diverged", InterruptedRunError: "interrupted"}
 
@@ -47,6 +48,8 @@ def execute(session: Session, folder: Path, resumed: bool, runs: Path | None = N
         session.write(folder / directory.RECIPE, recipe.resolved())
     else:
         directory.check_recipe(folder)
+        if began_with := directory.processes_of(folder):
+            check_processes(began_with, session.accelerator.num_processes)
         if session.leads:
             (folder / directory.STATUS).unlink(missing_ok=True)  # it told how the part before this one ended
     plugins = {
@@ -56,8 +59,12 @@ def execute(session: Session, folder: Path, resumed: bool, runs: Path | None = N
     }
     times = len(list(folder.glob("provenance*.json")))
     name = f"provenance-resumed-{times}.json" if resumed else directory.PROVENANCE
-    noted = {"recipe_digest": file_digest(folder / directory.RECIPE)} if session.leads else {}
-    session.write(folder / name, provenance(recipe.seed, plugins) | noted)
+    if session.leads:
+        noted = {
+            "processes": session.accelerator.num_processes,
+            "recipe_digest": file_digest(folder / directory.RECIPE),
+        }
+        session.write(folder / name, provenance(recipe.seed, plugins) | noted)
     rows: list[dict[str, Any]] = []
     gates: list[dict[str, Any]] = []
     status, message = "failed", "stopped by an error"

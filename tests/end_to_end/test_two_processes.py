@@ -211,13 +211,17 @@ def test_a_signal_to_one_process_while_both_measure_stops_both(
     ],
 )
 def test_a_process_that_fails_alone_ends_the_other_and_is_told_once(
-    two: Command, helped: WriteRecipe, how: str, words: str
+    two: Command, engine: Command, helped: WriteRecipe, tmp_path: Path, how: str, words: str
 ) -> None:
     began = time.monotonic()
     failed = two("run", helped(data={"train": {"plugin": "faulty"}}), FAULT=f"sample 1 {how}")
     assert failed.code == 1
     assert failed.err.splitlines() == [words]
     assert time.monotonic() - began < 60, "the other does not wait for it until torch's patience ends"
+
+    alone = engine("run", only_run(tmp_path), "--resume")
+    assert alone.code == 2, "no checkpoint has been written, and the run is one of two processes all the same"
+    assert "started with 2 processes and is resumed with 1" in alone.err
 
 
 def test_the_first_process_decides_at_gates(two: Command, helped: WriteRecipe, tmp_path: Path) -> None:
