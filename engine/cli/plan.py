@@ -39,6 +39,9 @@ def plan(
     measured: Annotated[
         bool, typer.Option("--measure", help="Make a few steps of every stage, and tell what all would cost.")
     ] = False,
+    processes: Annotated[
+        int, typer.Option("--processes", min=1, metavar="N", help="Tell what a run with so many processes would reuse.")
+    ] = 1,
     json: JsonOption = False,
 ) -> None:
     """Show what would happen: stages, weights, gates, and the tree of modules with what trains and what is frozen.
@@ -68,7 +71,7 @@ def plan(
         if weights is None
         else f"{asked.model.weights}{'' if weights.is_file() else ' (file not there yet)'}"
     )
-    decisions = _decisions(session, runs)
+    decisions = _decisions(session, runs, processes)
     if json:
         stages = [
             _as_data(stage, selection, system) | {"reused_from": decision.run, "reason": decision.reason}
@@ -101,7 +104,7 @@ def _costs(session: Session) -> dict[str, Any]:
     return {"cost": {"stages": stages, "seconds": sum(each["seconds"] for each in stages), "how": how}}
 
 
-def _decisions(session: Session, runs: Path) -> list[Decision]:
+def _decisions(session: Session, runs: Path, processes: int) -> list[Decision]:
     """For every stage whether a run would take it from an earlier one, as far as can be told without data."""
     from engine import events
     from engine.stages.key import stage_keys
@@ -110,7 +113,7 @@ def _decisions(session: Session, runs: Path) -> list[Decision]:
     def warn(text: str) -> None:
         session.emit(events.Note("warning", text, {}))
 
-    keys = stage_keys(session)
+    keys = stage_keys(session, processes)
     return decide(session.recipe, keys, made_before(runs, list(keys), warn), warn)
 
 

@@ -73,7 +73,7 @@ def execute(session: Session, folder: Path, resumed: bool, runs: Path | None = N
         try:
             stages = [(stage.name, stage.title, stage.steps) for stage in recipe.stages]
             session.emit(events.RunStarted(recipe.name, folder, stages, resumed, str(session.device)))
-            keys = stage_keys(session) if session.leads else {}
+            keys = stage_keys(session, session.accelerator.num_processes) if session.leads else {}
             if runs is not None and not resumed:
                 _take_finished(session, folder, runs, keys)
             for index, stage in enumerate(recipe.stages):

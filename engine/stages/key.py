@@ -50,14 +50,17 @@ WIDTH = 40
 Document = dict[str, Any]
 
 
-def stage_keys(session: Session) -> dict[str, Document]:
-    """The document of every stage by name, told without data; WorldError for a file that cannot be read."""
+def stage_keys(session: Session, processes: int) -> dict[str, Document]:
+    """The document by name of every stage as so many processes train it, told without data.
+
+    WorldError for a file that cannot be read.
+    """
     recipe, resolved = session.recipe, session.recipe.resolved()
     shared = {
         "format": FORMAT,
         "torch": torch.__version__,
         "device": session.device.type,
-        "processes": session.accelerator.num_processes,
+        "processes": processes,
         "seed": recipe.seed,
         "model": _without({"weights"}, resolved["model"]),
         "injection": resolved["injection"],

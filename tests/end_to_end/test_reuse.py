@@ -463,7 +463,9 @@ for _ in range(2):
 """
 
 
-def test_several_processes_take_the_same_stages(process: Command, toy_recipe: WriteRecipe, tmp_path: Path) -> None:
+def test_several_processes_take_the_same_stages(
+    process: Command, engine: Command, toy_recipe: WriteRecipe, tmp_path: Path
+) -> None:
     (tmp_path / "twice.py").write_text(TWICE)
     path = toy_recipe(train={"batch_size": 2}, stage=[{**STAGE_A, "steps": 2}, {**STAGE_B, "steps": 2}])
     two = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "twice.py")
@@ -471,3 +473,5 @@ def test_several_processes_take_the_same_stages(process: Command, toy_recipe: Wr
     assert done.code == 0, done.err
     assert done.out.count("stage B is taken from") == 1, "one process tells, the other is quiet"
     assert sorted(trained(run) for run in runs_of(tmp_path / "runs")) == [[], ["A", "B"]]
+    assert engine("plan", path, "--processes", "2").out.count("  reuse (from ") == 2
+    assert "  run: processes was 2, is 1\n" in engine("plan", path).out
