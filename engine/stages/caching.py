@@ -17,7 +17,7 @@ from engine import events
 from engine.code_digest import code_of
 from engine.contracts import Dataset
 from engine.data import cache_room
-from engine.data.cache import cache_directory, opened
+from engine.data.cache import Lock, cache_directory, opened
 from engine.data.frozen import ADVICE, Filling, FrozenSamples, Shown, WholeFrames, digest, fill, first_readable
 from engine.data.frozen_store import FORMAT, FrozenStore
 from engine.data.loader import as_source, generator, to_device
@@ -200,7 +200,10 @@ class _Cache:
         return cache_choice.choose(costs, len(self.shown.source), draws, shutil.disk_usage(cache).free)
 
     def samples(self) -> FrozenSamples:
-        """The samples from the store, which is filled before where it is not there."""
+        """The samples from the store, which is filled before where it is not there.
+
+        The leading process fills it, which tells of it too.
+        """
         began, apart = time.perf_counter(), 0.0
         session, count = self.session, len(self.shown.source)
 
@@ -208,7 +211,11 @@ class _Cache:
             nonlocal apart
             apart = self._fill(partial)
 
-        made, lock = opened(self.path, make, lambda: session.check_stop(f"while another run makes {self.path}"))
+        def open_it() -> tuple[bool, Lock]:
+            return opened(self.path, make, lambda: session.check_stop(f"while another run makes {self.path}"))
+
+        # The others find it there, unless they are on a machine with a cache of its own.
+        made, lock = session.led(open_it, f"computing {count} frozen outputs") or open_it()
         store = FrozenStore(self.path, self.key)
         if made:
             seconds = time.perf_counter() - began
