@@ -31,6 +31,7 @@ from engine.stages.runner import WEIGHTS, StageRun, finished
 from engine.stages.session import Session
 from engine.stages.taking import take_over
 from engine.training.interrupt import ECHO, stop_on_signal
+from engine.training.parallel import check_parallel
 from engine.training.state import check_processes
 
 STATUSES = {GateRefusedError: "refused", DivergedError: "diverged", InterruptedRunError: "interrupted"}
@@ -102,8 +103,9 @@ def execute(session: Session, folder: Path, resumed: bool, runs: Path | None = N
 
 
 def preflight(session: Session) -> None:
-    """All that can be told before a run directory exists: patterns, weights files, scenes; raises what is wrong."""
+    """All that can be told before a run directory exists: patterns, processes, files, scenes; raises what is wrong."""
     check_patterns(session.recipe, session.outline())
+    check_parallel(session.accelerator, [stage.train for stage in session.recipe.stages])
     check_files(session)
     session.check_scenes()
     check_samples(session)

@@ -262,6 +262,9 @@ def test_what_cannot_be_done_in_several_processes_is_refused_in_words(
     old = two("run", path, **{**FSDP, "FSDP_VERSION": "1"})
     assert old.code == 2
     assert "FSDP was asked for with fsdp_version 1" in old.err
+    compiled = two("run", toy_recipe(train={"compile": True}, file="compiled.toml"), **FSDP)
+    assert compiled.code == 2
+    assert "FSDP was asked for with compile = true, which the engine does not support" in compiled.err
     monkeypatch.setenv("ACCELERATE_USE_CPU", "false")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     few = engine("run", path, "--processes", "2")
