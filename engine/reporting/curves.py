@@ -72,7 +72,8 @@ def metric_curves(
 ) -> list[dict[str, Any]]:
     """A chart for each metric on held-out data: the base alone beside what corrects it.
 
-    Metrics of `key` come first. What is known only where a correction was made is told of the correction itself.
+    Metrics of `key` come first. What is known only where a correction was made is told of the correction itself. `hue`
+    numbers the colours, so that a line has the same in every chart.
     """
     bases: dict[str, dict[str, list[Point]]] = {}
     where = {band["name"]: band for band in placed}
@@ -94,7 +95,9 @@ def metric_curves(
     charts = []
     for name in [*first, *(name for name in bases if name not in first)]:
         lines = [
-            {"name": line, "points": _ordered(bases[name][line])} for line in (OFF, PRED, GT) if line in bases[name]
+            {"name": line, "hue": hue, "points": _ordered(bases[name][line])}
+            for hue, line in enumerate((OFF, PRED, GT))
+            if line in bases[name]
         ]
         group = "key" if name in first else "correction" if corrected_only.get(name) else "other"
         charts.append({**_chart(f"metric {name}", name, "", lines), "group": group})

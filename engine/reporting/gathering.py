@@ -22,7 +22,11 @@ def gather(run: Path) -> dict[str, Any]:
     """What a run has told so far, whether it is over or not; what is missing or damaged is left out and named."""
     files = RunFiles(run)
     events = files.events()
-    status = files.table(STATUS)
+    status: Event = files.table(STATUS)
+    turns = [event for event in events if event["event"] in ("run_started", "run_finished")]
+    ended: Event = turns[-1] if turns else {}
+    if ended.get("event") == "run_finished":  # which is told also where the status could not be written
+        status = ended
     going = not status and is_held(run / LOCK)
     recipe = files.table(RECIPE)
     own = {name: files.events(f"stage-{name}", LOG) for name in files.stages()}

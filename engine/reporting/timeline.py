@@ -25,13 +25,13 @@ class Clock:
                 continue
             if not self._starts:
                 idle = now
-            elif event["event"] == "run_started":
+                self._starts.append((now, idle))
+            elif event["event"] == "run_started" and event.get("resumed"):
                 idle += max(now - last, 0.0)
-            if not self._starts or event["event"] == "run_started":
                 self._starts.append((now, idle))
             last = now
         self.total = self.at(last) if self._starts else 0.0
-        self.resumed = [self.at(time) for time, _ in self._starts[1:]]
+        self.resumed = len(self._starts) - 1 if self._starts else 0
 
     def at(self, time: float) -> float:
         """The seconds of a moment of the run."""

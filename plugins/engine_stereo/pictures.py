@@ -92,7 +92,7 @@ def disparity_scale(low: float, high: float) -> list[tuple[str, str]]:
 
 def error_scale() -> list[tuple[str, str]]:
     """The classes of `error_picture`, each with its lowest error, px."""
-    texts = ["0", *(f"{step:g}" for step in ERROR_STEPS[:-1]), f"{ERROR_STEPS[-1]:g} px"]
+    texts = ["0", *(f"{step:g}" for step in ERROR_STEPS[:-1]), f"{ERROR_STEPS[-1]:g}+"]
     return _scale("cividis", texts, len(texts))
 
 

@@ -48,8 +48,8 @@ class DisparityPictures:
         for whose, answer in answers.items():
             estimate = plane(answer.value)
             error = np.abs(estimate - truth)
-            mean = np.where(np.isfinite(error), error, np.inf)[valid].mean() if known.size else np.nan
-            note = f"mean {mean:.2f} px"
+            judged = np.where(np.isfinite(error), error, np.inf)[valid]
+            note = f"mean {judged.mean():.2f} px" if judged.size else ""
             drawn.append(Picture(f"disparity{whose}", disparity_picture(estimate, every, low, high), scale=scale))
             drawn.append(Picture(f"error{whose}", error_picture(error, valid), note, error_scale()))
         if prediction.confidence is not None:

@@ -91,6 +91,39 @@ def test_a_killed_run_is_reported_from_what_it_left(engine: Command, toy_recipe:
     assert re.findall(r'class="badge ([a-z-]+)"', html)[:4] == ["killed", "done", "killed", "done"]
 
 
+STOPS = """
+import os
+import signal
+from pathlib import Path
+from engine.hookspecs import hookimpl
+
+@hookimpl
+def engine_step(event):
+    if (event.stage, event.step) == ("B", 8) and not Path("stopped").exists():
+        Path("stopped").touch()
+        os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+def test_an_interrupted_run_is_reported_and_once_resumed_its_curves_are_whole(
+    engine: Command, toy_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    (tmp_path / "stops.py").write_text(STOPS)
+    path = toy_recipe()
+    path.write_text(path.read_text().replace("toy_plugin.py", 'toy_plugin.py", "stops.py'))
+    assert engine("run", path).code == 5
+    run = only_run(tmp_path)
+    html = (run / "report.html").read_text()
+    assert re.findall(r'class="badge ([a-z-]+)"', html)[:4] == ["interrupted", "done", "interrupted", "not-reached"]
+    assert f"engine run runs/toy/{run.name} --resume" in html
+
+    assert engine("run", path, "--resume").code == 0
+
+    html = (run / "report.html").read_text()
+    assert "resumed 1 time" in html
+    assert len(embedded(run)["curves"][0]["series"][0]["points"]) == 9
+
+
 def test_what_a_run_says_cannot_become_a_part_of_the_page(
     engine: Command, toy_recipe: WriteRecipe, tmp_path: Path
 ) -> None:

@@ -17,7 +17,7 @@ function make(name, attributes = {}, ...children) {
 function short(value) {
   if (value === null || value === undefined) return "–";
   const size = Math.abs(value);
-  if (size !== 0 && (size >= 1e5 || size < 1e-3)) return value.toExponential(2).replace("e+", "e").replace("-", "−");
+  if (size !== 0 && (size >= 1e5 || size < 1e-3)) return value.toExponential(2).replace(/\.?0*e\+?/, "e").replaceAll("-", "−");
   return String(Number(value.toPrecision(4))).replace("-", "−");
 }
 
@@ -74,7 +74,7 @@ class Chart {
     const band = bands.find((each) => each.name === stage);
     this.range = band ? [band.from, band.to] : [0, Math.max(1, ...bands.map((each) => each.to))];
     this.series = chart.series.map((each, number) => ({
-      ...each, number, colour: `var(--c${number % 7})`, dash: DASHES[number % 7], shape: MARKS[number % 4],
+      ...each, number, colour: `var(--c${(each.hue ?? number) % 7})`, dash: DASHES[(each.hue ?? number) % 7], shape: MARKS[(each.hue ?? number) % 4],
       // A stage's first step is the one after its beginning; what is measured at its beginning is the end of the one before.
       points: each.points.filter(([at]) => (chart.group === "training" ? at > this.range[0] : at >= this.range[0]) && at <= this.range[1]),
     }));
@@ -148,7 +148,7 @@ class Chart {
       const attributes = { class: "line", d, stroke: each.colour, "stroke-dasharray": each.dash, "data-series": each.name, "data-points": each.points.length };
       const path = make("path", attributes);
       if (each.points.length > 14) return [path];
-      return [path, ...each.points.filter(([, value]) => value !== null).map(([at, value]) => mark(each.shape, this.x(at), this.y(value), each.colour, each.number % 2))];
+      return [path, ...each.points.filter(([, value]) => value !== null).map(([at, value]) => mark(each.shape, this.x(at), this.y(value), each.colour, hollow(each)))];
     });
   }
 
@@ -167,7 +167,7 @@ class Chart {
   entry(each) {
     const sample = make("svg", { viewBox: "0 0 26 10", "aria-hidden": "true" });
     if (this.chart.stacked) sample.append(make("rect", { x: 0, y: 0, width: 26, height: 10, fill: each.colour, "fill-opacity": 0.55 }));
-    else sample.append(make("line", { x1: 0, x2: 26, y1: 5, y2: 5, stroke: each.colour, "stroke-width": 1.8, "stroke-dasharray": each.dash }), mark(each.shape, 13, 5, each.colour, each.number % 2));
+    else sample.append(make("line", { x1: 0, x2: 26, y1: 5, y2: 5, stroke: each.colour, "stroke-width": 1.8, "stroke-dasharray": each.dash }), mark(each.shape, 13, 5, each.colour, hollow(each)));
     return make("li", {}, sample, each.of ? `${each.name} (every ${Math.round(each.of / each.points.length)}th of ${each.of} points)` : each.name);
   }
 
@@ -211,8 +211,12 @@ class Chart {
     const place = (x / WIDTH) * this.svg.clientWidth;
     const left = place > this.svg.clientWidth / 2 ? Math.max(0, place - this.tip.offsetWidth - 10) : Math.min(place + 10, this.svg.clientWidth - this.tip.offsetWidth);
     this.tip.style.left = `${Math.max(0, left)}px`;
-    this.tip.style.top = `${this.svg.offsetTop + 20}px`;
+    this.tip.style.top = `${this.svg.getBoundingClientRect().top - this.figure.getBoundingClientRect().top + TOP + 4}px`;
   }
+}
+
+function hollow(series) {
+  return ((series.hue ?? series.number) % 2) === 1;
 }
 
 function last(points) {

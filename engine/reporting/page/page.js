@@ -52,6 +52,7 @@ function replaceParts(parts) {
 
 async function follow() {
   let pause = 1000;
+  const began = performance.now();
   try {
     const answer = await fetch(`state?seen=${encodeURIComponent(data.version)}&pictures=${encodeURIComponent(images.version)}`, { cache: "no-store" });
     if (answer.status === 200) {
@@ -62,6 +63,7 @@ async function follow() {
       drawAll();
     }
     document.body.classList.remove("lost");
+    pause = Math.max(pause, 20 * (performance.now() - began)); // to answer takes time from the training
   } catch {
     document.body.classList.add("lost"); // the server is gone; it may come back
     pause = 5000;

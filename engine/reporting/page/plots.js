@@ -13,9 +13,9 @@ function tell(box, event, text) {
   box.tip.hidden = !text;
   box.tip.textContent = text;
   if (!text) return;
-  const at = event.clientX - box.figure.getBoundingClientRect().left;
+  const place = box.figure.getBoundingClientRect(), at = event.clientX - place.left;
   box.tip.style.left = `${Math.max(0, Math.min(at + 10, box.figure.clientWidth - box.tip.offsetWidth))}px`;
-  box.tip.style.top = `${box.svg.offsetTop + 4}px`;
+  box.tip.style.top = `${event.clientY - place.top + 12}px`;
 }
 
 function swatch(colour, text) {
