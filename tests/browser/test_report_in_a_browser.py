@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import subprocess
-import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import events_of, only_run
+from forked import Forks
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from toy_world import RECIPE, STAGE_A, merged, toml
 
@@ -41,22 +40,13 @@ SMALL = {
 }
 
 
-def engine(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "engine", *arguments]
-    return subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-
-
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of the main recipe, as small as it gets."""
     folder = tmp_path_factory.mktemp("run")
     changes = [part for key, value in SMALL.items() for part in ("--set", f"{key}={value}")]
-    with engine(folder, "run", str(ROOT / "recipes" / "s2m2_pol.toml"), *changes) as process:
-        printed, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, printed
+    done = forks.run("run", ROOT / "recipes" / "s2m2_pol.toml", *changes, folder=folder)
+    assert done.code == 0, done.err
     return only_run(folder, "s2m2_pol")
 
 
@@ -261,36 +251,34 @@ def engine_step(event):
 """
 
 
-def test_watch_shows_new_steps_without_reload(page: Page, tmp_path: Path) -> None:
+def test_watch_shows_new_steps_without_reload(page: Page, forks: Forks, tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text(SLOW)
     recipe = merged(RECIPE, {"stage": [STAGE_A | {"steps": 40}], "train": {"log_every": 1}})
     (tmp_path / "toy.toml").write_text(toml(recipe | {"plugins": [*recipe["plugins"], str(tmp_path / "slow.py")]}))
-    with engine(tmp_path, "run", "toy.toml") as process:
-        while not list(tmp_path.glob("runs/toy/*/events.jsonl")):
-            assert process.poll() is None, process.stdout.read()
-        run = only_run(tmp_path)
-        watch = Watch(run, 0)
-        serving = threading.Thread(target=watch.serve)
-        serving.start()
-        try:
-            page.goto(watch.address)
-            page.evaluate("() => { window.opened = true; }")
-            line = page.locator('path[data-series="loss"]')
-            expect(line).to_have_count(1, timeout=20_000)
-            expect(page.locator(".badge.running").first).to_be_visible()
-            seen = int(line.get_attribute("data-points"))
-            page.wait_for_function(
-                "seen => Number(document.querySelector('path[data-series=\"loss\"]').dataset.points) > seen + 3",
-                arg=seen,
-            )
-            assert process.poll() is None, "the run was still going on"
-            page.wait_for_function("() => document.querySelector('#head .badge').classList.contains('done')")
-            assert line.get_attribute("data-points") == "40"
-            assert page.evaluate("() => window.opened"), "the page was not loaded again"
-            assert page.locator("#gallery .shot").count() == 3
-        finally:
-            page.goto("about:blank")
-            watch.stop()
-            serving.join()
-            process.wait(timeout=30)
-    assert json.loads((run / "status.json").read_text())["status"] == "done"
+    running = forks.start("run", "toy.toml", folder=tmp_path)
+    while not list(tmp_path.glob("runs/toy/*/events.jsonl")):
+        assert not running.ended(), running.wait().err
+        time.sleep(0.05)
+    watch = Watch(only_run(tmp_path), 0)
+    serving = threading.Thread(target=watch.serve)
+    serving.start()
+    try:
+        page.goto(watch.address)
+        page.evaluate("() => { window.opened = true; }")
+        line = page.locator('path[data-series="loss"]')
+        expect(line).to_have_count(1, timeout=20_000)
+        expect(page.locator(".badge.running").first).to_be_visible()
+        seen = int(line.get_attribute("data-points"))
+        page.wait_for_function(
+            "seen => Number(document.querySelector('path[data-series=\"loss\"]').dataset.points) > seen + 3", arg=seen
+        )
+        assert not running.ended(), "the run was still going on"
+        page.wait_for_function("() => document.querySelector('#head .badge').classList.contains('done')")
+        assert line.get_attribute("data-points") == "40"
+        assert page.evaluate("() => window.opened"), "the page was not loaded again"
+        assert page.locator("#gallery .shot").count() == 3
+    finally:
+        page.goto("about:blank")
+        watch.stop()
+        serving.join()
+    assert running.wait().code == 0
