@@ -17,6 +17,8 @@ from engine.runs.directory import LOCK, RECIPE, STATUS
 
 Event = Mapping[str, Any]
 
+ABLATIONS = ("shuffle", "zero")
+
 
 def gather(run: Path) -> dict[str, Any]:
     """What a run has told so far, whether it is over or not; what is missing or damaged is left out and named."""
@@ -128,11 +130,9 @@ def _ablations(files: RunFiles, stages: Sequence[Event], key: Sequence[str]) -> 
         found = dict(files.evaluations(stage["name"]))
         real = found.get("after-pred", {})
         base, mean = real.get("base_mean") or {}, real.get("mean") or {}
-        taken = {
-            name.removeprefix("after-pred-"): each.get("mean") or {}
-            for name, each in found.items()
-            if name.startswith("after-pred-")
-        }
+        names = [name.removeprefix("after-pred-") for name in found if name.startswith("after-pred-")]
+        own = [name for name in names if name not in ABLATIONS]  # behind those that every injection has
+        taken = {name: found[f"after-pred-{name}"].get("mean") or {} for name in (*ABLATIONS, *own) if name in names}
         for metric in key:
             if metric not in base or metric not in mean:
                 continue
