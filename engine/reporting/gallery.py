@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from engine.reporting.run_files import RunFiles
+from engine.reporting.whole import holds
 
 MOST_BYTES = 3_000_000
 """Of the pictures together: base64 makes 4 MB of them, and a report shall stay under 5."""
+PICTURE: Mapping[str, type] = {"name": str, "note": str, "scale": list, "file": str, "width": int, "height": int}
 MOMENTS = ("before", "after")
 
 
@@ -29,11 +31,14 @@ def gather_pictures(run: Path, stages: Sequence[str]) -> dict[str, Any]:
             if not isinstance(kept, list) or not kept:
                 continue
             moments.append(f"{moment} {stage}")
-            for sample in kept:
-                samples.setdefault(str(sample["id"]), {})[moments[-1]] = sample["pictures"]
             folder = run / f"stage-{stage}" / "pictures" / moment
-            for picture in (picture for sample in kept for picture in sample["pictures"]):
-                picture["path"] = folder / Path(picture["file"]).name
+            for sample in kept:
+                if not holds(sample, {"id": str, "pictures": list}):
+                    continue
+                drawn = [picture for picture in sample["pictures"] if holds(picture, PICTURE)]
+                samples.setdefault(sample["id"], {})[moments[-1]] = drawn
+                for picture in drawn:
+                    picture["path"] = folder / Path(picture["file"]).name
     shown: list[dict[str, Any]] = []
     data: dict[str, str] = {}
     left_out = 0

@@ -13,10 +13,13 @@ from engine.files import is_held
 from engine.reporting.curves import bands, metric_curves, rounded, step_curves
 from engine.reporting.run_files import RunFiles
 from engine.reporting.timeline import Clock, stages_of
+from engine.reporting.whole import holds
 from engine.runs.directory import LOCK, RECIPE, STATUS
 
 Event = Mapping[str, Any]
 
+ROW: Mapping[str, type] = {"stage": str, "moment": str, "warp": str, "mean": dict, "base": dict}
+GATE: Mapping[str, type] = {"check": str, "at": str, "status": str, "action": str, "reason": str}
 ABLATIONS = ("shuffle", "zero")
 
 
@@ -77,9 +80,13 @@ def _key(recipe: Mapping[str, Any]) -> list[str]:
 
 
 def _record(files: RunFiles, stage: str) -> dict[str, Any]:
-    """What a stage noted: at its end, or else at its beginning."""
+    """What a stage noted: at its end, or else at its beginning; without rows and gates of another kind."""
     folder = f"stage-{stage}"
-    return files.table(folder, "record.json") or files.table(folder, "entry.json")
+    record = files.table(folder, "record.json") or files.table(folder, "entry.json")
+    for name, kinds in {"rows": ROW, "gates": GATE}.items():
+        noted = record.get(name)
+        record[name] = [each for each in noted if holds(each, kinds)] if isinstance(noted, list) else []
+    return record
 
 
 def _steps(stage: str, events: Sequence[Event], own: Mapping[str, Sequence[Event]]) -> list[Event]:
@@ -93,7 +100,7 @@ def _of_reused(records: Mapping[str, Any], own: Mapping[str, Sequence[Event]], k
     told = {event["stage"] for event in known}
     kept = [event for name, log in own.items() if name not in told for event in log if event["event"] == "evaluated"]
     told |= {event["stage"] for event in kept}
-    rows = [row for name, record in records.items() if name not in told for row in record.get("rows", ())]
+    rows = [row for name, record in records.items() if name not in told for row in record["rows"]]
     return kept + [
         {
             "event": "evaluated",
@@ -117,8 +124,8 @@ def _rows(evaluations: Sequence[Event]) -> list[dict[str, Any]]:
             "moment": moment,
             "data": data,
             "warp": warp,
-            "mean": event["evaluation"]["mean"],
-            "base": event["evaluation"]["base_mean"],
+            "mean": _means(event["evaluation"]),
+            "base": _means(event["evaluation"], "base_mean"),
         }
         for (stage, moment, data, warp), event in rows.items()
     ]
@@ -129,10 +136,10 @@ def _ablations(files: RunFiles, stages: Sequence[Event], key: Sequence[str]) -> 
     for stage in stages:
         found = dict(files.evaluations(stage["name"]))
         real = found.get("after-pred", {})
-        base, mean = real.get("base_mean") or {}, real.get("mean") or {}
+        base, mean = _means(real, "base_mean"), _means(real)
         names = [name.removeprefix("after-pred-") for name in found if name.startswith("after-pred-")]
         own = [name for name in names if name not in ABLATIONS]  # behind those that every injection has
-        taken = {name: found[f"after-pred-{name}"].get("mean") or {} for name in (*ABLATIONS, *own) if name in names}
+        taken = {name: _means(found[f"after-pred-{name}"]) for name in (*ABLATIONS, *own) if name in names}
         for metric in key:
             if metric not in base or metric not in mean:
                 continue
@@ -141,17 +148,26 @@ def _ablations(files: RunFiles, stages: Sequence[Event], key: Sequence[str]) -> 
                 "metric": metric,
                 "base": base[metric],
                 "corrected": mean[metric],
-                "true": (found.get("after-gt", {}).get("mean") or {}).get(metric),
+                "true": _means(found.get("after-gt", {})).get(metric),
                 "taken": {name: figures.get(metric) for name, figures in taken.items()},
                 "samples": _pairs(real, metric),
             }
 
 
+def _means(evaluation: Mapping[str, Any], name: str = "mean") -> dict[str, float]:
+    means = evaluation.get(name)
+    kept = means.items() if isinstance(means, Mapping) else ()
+    return {metric: value for metric, value in kept if isinstance(value, int | float)}
+
+
 def _pairs(evaluation: Mapping[str, Any], metric: str) -> list[tuple[float, float, str]]:
     """(base alone, corrected, sample) of each held-out sample on which both are defined."""
-    alone = (evaluation.get("base_per_sample") or {}).get(metric) or []
-    whole = (evaluation.get("per_sample") or {}).get(metric) or []
-    pairs = zip(alone, whole, evaluation.get("ids") or [], strict=False)
+    if not holds(evaluation, {"base_per_sample": dict, "per_sample": dict, "ids": list}):
+        return []
+    alone, whole = (evaluation[name].get(metric) for name in ("base_per_sample", "per_sample"))
+    if not isinstance(alone, list) or not isinstance(whole, list):
+        return []
+    pairs = zip(alone, whole, evaluation["ids"], strict=False)
     return [
         (one, other, str(name))
         for one, other, name in ((rounded(b), rounded(c), i) for b, c, i in pairs)

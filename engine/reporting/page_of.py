@@ -9,6 +9,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from engine.plain import finite
+from engine.reporting.whole import holds
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -38,26 +39,34 @@ def page(run: Mapping[str, Any], images: Mapping[str, Any], live: bool = False, 
 
 def parts(run: Mapping[str, Any]) -> dict[str, str]:
     """The written parts of the page by name."""
-    return {name: _environment().get_template(f"{name}.html").render(run=run) for name in PARTS}
+    drawn = _histograms(run)
+    return {name: _environment().get_template(f"{name}.html").render(run=run, histograms=drawn) for name in PARTS}
 
 
 def data(run: Mapping[str, Any], live: bool, version: str) -> dict[str, Any]:
     """What the scripts draw."""
-    histograms: dict[int, Any] = {}
-    for number, gate in enumerate(run["gates"]):
-        figures = gate.get("figures") or {}
-        if "histogram" in figures:
-            bound, unit = figures["figures"]["bound"], figures["settings"]["unit"]
-            histograms[number] = {"histogram": figures["histogram"], "bound": bound, "unit": unit}
     samples = [row for row in run["ablations"] if row["samples"]]
     return {
         "live": live,
         "version": version,
         "bands": run["bands"],
         "curves": run["curves"],
-        "histograms": histograms,
+        "histograms": _histograms(run),
         "samples": samples,
     }
+
+
+def _histograms(run: Mapping[str, Any]) -> dict[int, Any]:
+    """The residuals that gates measured, by the number of the gate."""
+    histograms: dict[int, Any] = {}
+    for number, gate in enumerate(run["gates"]):
+        figures = gate.get("figures")
+        if holds(figures, {"histogram": dict, "figures": dict, "settings": dict}):
+            bound, unit = figures["figures"].get("bound"), figures["settings"].get("unit", "")
+            drawn = holds(figures["histogram"], {"edges": list, "share": list, "lost": float, "beyond": float})
+            if drawn and isinstance(bound, float):
+                histograms[number] = {"histogram": figures["histogram"], "bound": bound, "unit": str(unit)}
+    return histograms
 
 
 def embedded(value: Any) -> str:

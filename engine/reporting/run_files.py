@@ -12,6 +12,7 @@ from typing import Any
 from engine.errors import WorldError
 from engine.events import LOG
 from engine.files import read_json
+from engine.reporting.whole import is_event
 
 
 class RunFiles:
@@ -55,8 +56,10 @@ class RunFiles:
             except ValueError:
                 broken += line.endswith(b"\n")
                 continue
-            if isinstance(event, dict) and isinstance(event.get("event"), str):
+            if is_event(event):
                 found.append(event)
+            else:
+                broken += 1
         if broken:
             self.damaged[f"{path} is damaged: {broken} of its lines are left out"] = None
         return found

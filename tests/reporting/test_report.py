@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 from conftest import Command, WriteRecipe, events_of, only_run
 from toy_world import STAGE_A, STAGE_B, STAGE_C, threshold
+
+from engine.reporting.report import write_report
 
 
 def embedded(run: Path, name: str = "data") -> Any:
@@ -89,6 +92,29 @@ def test_a_killed_run_is_reported_from_what_it_left(engine: Command, toy_recipe:
     html = (run / "report.html").read_text()
     assert "is damaged" in html
     assert re.findall(r'class="badge ([a-z-]+)"', html)[:4] == ["killed", "done", "killed", "done"]
+
+
+def test_any_damage_to_a_run_leaves_a_report_of_the_rest(
+    engine: Command, toy_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    gates = [{"check": "feasibility", "at": "entry", "on_fail": "warn"}]
+    recipe = toy_recipe(stage=[STAGE_A, STAGE_B | {"gate": gates}], data={"val": {"size": 24}})
+    assert engine("run", recipe).code == 0
+    run = only_run(tmp_path)
+    rng = random.Random(0)
+    files = [path for path in sorted(run.rglob("*.json*")) if "checkpoints" not in path.parts]
+    assert {path.name for path in files} >= {"events.jsonl", "record.json", "index.json", "feasibility.json"}
+    for path in [each for each in files for _ in range(2)]:
+        whole = path.read_bytes()
+        damaged = bytearray(whole)
+        for _ in range(rng.choice([1, 20])):
+            place = rng.randrange(len(damaged))
+            damaged[place : place + rng.choice([0, 1, 1, 40])] = rng.choice(
+                [b"", b"0", b"null", b"[]", b"{}", b'"', b"x"]
+            )
+        path.write_bytes(damaged)
+        assert write_report(run).stat().st_size > 20_000
+        path.write_bytes(whole)
 
 
 STOPS = """
