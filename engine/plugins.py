@@ -32,7 +32,7 @@ from engine import events, hookspecs
 from engine.accounting import Account
 from engine.errors import EngineError, InputError, PluginError, Problem, nearest
 
-Kind = Literal["models", "exports", "injections", "datasets", "losses", "metrics", "gates", "inspections"]
+Kind = Literal["models", "exports", "injections", "datasets", "losses", "metrics", "gates", "inspections", "trackers"]
 
 SINGULAR: Mapping[Kind, str] = {
     "models": "model",
@@ -43,6 +43,7 @@ SINGULAR: Mapping[Kind, str] = {
     "metrics": "metric",
     "gates": "gate",
     "inspections": "inspection",
+    "trackers": "tracker",
 }
 
 # Keys that the engine itself reads in a plugin's table of the recipe; an option of that name could never be set.
@@ -55,6 +56,7 @@ RESERVED: Mapping[Kind, frozenset[str]] = {
     "metrics": frozenset({"name"}),
     "gates": frozenset({"check", "at", "on_fail", "accept", "extend"}),
     "inspections": frozenset(),
+    "trackers": frozenset({"plugin"}),
 }
 
 EXTRAS: Mapping[Kind, tuple[str, ...]] = {
@@ -66,6 +68,7 @@ EXTRAS: Mapping[Kind, tuple[str, ...]] = {
     "metrics": ("produces",),
     "gates": ("needs",),
     "inspections": (),
+    "trackers": (),
 }
 
 HOOK_OF_EVENT: Mapping[type, str] = {
