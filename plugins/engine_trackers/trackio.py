@@ -40,8 +40,8 @@ class Trackio:
         self.run.log(dict(figures), step=step)
 
     def tags(self, step: int, tags: Mapping[str, str]) -> None:
-        """A row of texts."""
-        self.run.log(dict(tags), step=step)
+        """A row of texts, under names that Trackio does not use itself."""
+        self.run.log({f"tag/{name}": text for name, text in tags.items()}, step=step)
 
     def end(self, status: str) -> None:
         """Write or send what is left."""

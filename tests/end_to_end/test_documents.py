@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import Command
 
 ROOT = Path(__file__).parents[2]
@@ -92,3 +93,17 @@ def test_the_plugin_of_the_guide_is_checked_and_trained(engine: Command, project
 
     assert outcome.code == 0, outcome.err
     assert "feasibility" in outcome.out
+
+
+def test_the_plugin_of_the_guide_keeps_the_promises_that_the_guide_lists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    plugin, its_test = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "plugins.md").read_text(), re.DOTALL)
+    Path("my_correction.py").write_text(plugin)
+    views = {side: torch.full((2, 3, 12, 16), shade) for side, shade in (("left", 90.0), ("right", 120.0))}
+    shift = torch.rand(2, 1, 12, 16, generator=torch.Generator().manual_seed(0))
+    told = {"batch": {**views, "disparity": shift, "valid": torch.ones(2, 1, 12, 16, dtype=torch.bool)}}
+    exec(its_test, told)
+    for check in told["CHECKS"]:
+        check()

@@ -13,8 +13,11 @@ from typing import Any
 
 import pytest
 from conftest import Command, WriteRecipe, events_of, only_run
+from engine_trackers.mlflow import SETTINGS
 from forked import Forks
 from toy_world import RECIPE, STAGE_A, STAGE_B, merged, threshold, toml
+
+from engine import testing
 
 BEGINS = {"A": 0, "B": 12}
 TRACKERS = [
@@ -166,3 +169,16 @@ def test_the_tables_of_the_page_on_trackers_are_good(engine: Command, toy_recipe
     assert engine("check", path).code == 0
     assert engine("check", path, "--set", "tracker.mlflow.uri=http://other:5000").code == 0
     assert engine("check", path, "--set", short).code == 0
+
+
+@pytest.mark.parametrize(("name", "options"), [("tensorboard", {}), ("mlflow", {"folder": "experiments"})])
+def test_they_keep_their_promises(
+    name: str, options: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for variable in ("MLFLOW_ALLOW_FILE_STORE", "MLFLOW_DISABLE_TELEMETRY"):
+        monkeypatch.setenv(variable, "true")
+    for variable, value in SETTINGS.items():
+        monkeypatch.setenv(variable, value)  # which it would leave set
+    for promise in testing.tracker(name, options):
+        promise()

@@ -66,7 +66,7 @@ def test_trackio(library: MagicMock, capsys: pytest.CaptureFixture[str]) -> None
     assert (given["space_id"], given["resume"]) == (None, "allow")
     assert library.run.log.call_args_list == [
         call({"train/loss": 0.5}, step=3),
-        call({"gate.B.exit.threshold": "pass"}, step=3),
+        call({"tag/gate.B.exit.threshold": "pass"}, step=3),
     ]
     library.run.finish.assert_called_once_with()
     assert capsys.readouterr().out == "", "which may carry JSON"
