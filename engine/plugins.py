@@ -84,6 +84,9 @@ HOOK_OF_EVENT: Mapping[type, str] = {
     events.Note: "engine_note",
 }
 
+TRACE = "ENGINE_PLUGIN_TRACE"
+"""Set to 1, this variable has every call of a hook told on standard error."""
+
 GROUP = "engine"
 OWN_DISTRIBUTION = "experiment-engine"
 BUILTINS: Mapping[str, str] = {"engine": "engine.gates.plugin", "engine.data": "engine.data.plugin"}
@@ -188,6 +191,15 @@ class Registered:
         return names
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """A plugin that is at work: where it comes from, and the hooks that it implements."""
+
+    name: str
+    distribution: str
+    hooks: Sequence[str]
+
+
 class Plugins:
     """The plugins of this process and what they registered; `broken` has one line for each that could not be used.
 
@@ -201,6 +213,8 @@ class Plugins:
         self.broken: list[str] = []
         self.account = Account()
         self._own: set[str] = set()
+        self._loaded: dict[str, Loaded] = {}
+        self._traced = os.environ.get(TRACE, "0") not in ("", "0")
 
     def get(self, kind: Kind, name: str) -> Registered:
         """What is registered as `name`; raises InputError with the nearest names when nothing is."""
@@ -216,6 +230,10 @@ class Plugins:
     def names(self, kind: Kind) -> list[str]:
         """The registered names of one kind, sorted."""
         return sorted(self._registered[kind])
+
+    def loaded(self) -> list[Loaded]:
+        """The plugins at work, in the order in which they were loaded."""
+        return list(self._loaded.values())
 
     def unknown(self, where: str, kind: Kind, name: str) -> Problem:
         """The problem to report at `where` when `name` is not registered."""
@@ -262,6 +280,7 @@ class Plugins:
                     failures.append(error)
                 finally:
                     self.account.end()
+                    self._tell(hook, listener.plugin_name)
         if failures:
             raise failures[0]
 
@@ -320,6 +339,8 @@ class Plugins:
             if self._manager.has_plugin(name):
                 self._manager.unregister(name=name)
             return mistakes
+        callers = self._manager.get_hookcallers(self._manager.get_plugin(name)) or []
+        self._loaded[name] = Loaded(name, distribution, sorted(caller.name for caller in callers))
         return [reason for thing in brought if (reason := self._keep(thing))]
 
     def _mistakes(self, name: str) -> list[str]:
@@ -353,7 +374,12 @@ class Plugins:
             if implementation.plugin_name == plugin:
                 with guarded(f"{hook} failed"):
                     implementation.function(*[register] * len(implementation.argnames))
+                self._tell(hook, plugin, f" -> {', '.join(thing.name for thing in brought)}")
         return brought
+
+    def _tell(self, hook: str, plugin: str, what: str = "") -> None:
+        if self._traced:
+            print(f"{hook} of plugin {plugin!r}{what}", file=sys.stderr)
 
     def _keep(self, thing: Registered) -> str:
         """Add `thing`; a name that is taken stays with the plugin that came first, and the reason is returned."""

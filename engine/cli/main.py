@@ -23,6 +23,7 @@ COMMANDS = {
     "verify-resume": ("verify:verify_resume", "Prove that an interrupted run ends with the same bits."),
     "eval": ("evaluation:evaluate", "Measure weights on held-out data."),
     "plugins": ("plugins:plugins", "List everything that plugins bring."),
+    "new": ("new:app", "Begin a plugin of your own."),
     "data": ("data:app", "Inspect data, and pack them."),
     "runs": ("runs:app", "See what runs leave on the disk, and remove it."),
 }
