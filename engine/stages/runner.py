@@ -30,7 +30,7 @@ from engine.stages.patterns import select_stage
 from engine.stages.proof import prove_gradients, prove_identity
 from engine.stages.session import Session, stage_seed
 from engine.system import System
-from engine.training.compiling import compile_parts
+from engine.training.compiling import CompiledBackwardError, backward_of, compile_parts, go_uncompiled
 from engine.training.forward import autocast, draw_warp
 from engine.training.loop import Task, train
 from engine.training.losses import NO_GRADIENT, WeightedLosses
@@ -223,7 +223,7 @@ class StageRun:
             compile_parts(system, self._warn)  # after the cache, whose entries serve uncompiled stages too
         # After the data are prepared and cached, which may draw numbers and is done once for many runs.
         seed_everything(stage_seed(session.recipe.seed, stage.name))
-        if not resume:
+        if not resume or stage.train.compile:  # which may fail now where it did not
             self._prove(system, selection, losses, before)
         task = Task(
             stage=stage,
@@ -288,7 +288,12 @@ class StageRun:
             constant.extend(losses.without_gradient(terms))
             return total
 
-        proof = prove_gradients(system, selection, loss, session.recipe.where("stage", self.index, "trainable"))
+        where, backward = session.recipe.where("stage", self.index, "trainable"), backward_of(stage.train.compile)
+        try:
+            proof = prove_gradients(system, selection, loss, where, backward)
+        except CompiledBackwardError as failure:
+            go_uncompiled(system, failure, self._warn)
+            proof = prove_gradients(system, selection, loss, where)
         for name in constant:
             session.emit(
                 events.Note("warning", f"loss '{name}' has no gradient in stage {stage.name}: {NO_GRADIENT}", {})
