@@ -11,6 +11,7 @@ from typing import Any
 
 from engine.files import write_whole
 from engine.reporting.run_tables import ALIGNED, number, signed, when
+from engine.reporting.words import OVERRIDDEN
 
 FOLDER = Path(__file__).parent / "page"
 WIDTH, HEIGHT, MARGIN = 300, 30, 6
@@ -30,6 +31,7 @@ def write_page(path: Path, comparison: Mapping[str, Any]) -> None:
         **comparison,
         places=[(place, [_drawn(row) for row in rows]) for place, rows in groupby(comparison["metrics"], _PLACE)],
         aligned=ALIGNED,
+        overridden=OVERRIDDEN,
         style=(FOLDER / "comparison.css").read_text(encoding="utf-8"),
         width=WIDTH,
         height=HEIGHT,

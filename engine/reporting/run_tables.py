@@ -129,4 +129,4 @@ def _stages(stages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 def _verdict(verdict: Mapping[str, Any]) -> str:
     colour = COLOURS.get(verdict["status"], "red")
     overridden = ", overridden" if verdict["action"] == OVERRIDDEN else ""
-    return f"[{colour}]{verdict['status'].upper()}{overridden}[/{colour}] {escape(verdict['reason'])}"
+    return f"[{colour}]{verdict['status'].upper()}{overridden}[/{colour}]: {escape(verdict['reason'])}"
