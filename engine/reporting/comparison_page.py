@@ -16,7 +16,7 @@ from engine.reporting.words import OVERRIDDEN
 FOLDER = Path(__file__).parent / "page"
 WIDTH, HEIGHT, MARGIN = 300, 30, 6
 """Pixels of the picture of one row."""
-_PLACE = itemgetter("stage", "moment", "warp", "data")
+_PLACE = itemgetter("stage", "moment", "warp", "ablation", "data")
 DOTS = 300
 """The most samples that a row draws; of more, an even part from the lowest to the highest."""
 

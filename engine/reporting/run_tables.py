@@ -49,7 +49,7 @@ def runs_table(runs: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def comparison_tables(comparison: Mapping[str, Any]) -> Iterator[Table | str]:
-    """What a comparison found, as tables and lines: of the metrics only those that the recipes call key."""
+    """What a comparison found, as tables and lines: of the metrics the key ones, without ablations."""
     runs = [f"run {run['run']}" for run in comparison["runs"]]
     table = table_of("runs, each compared with run 1", ("", "run", "state", "started"))
     for run in comparison["runs"]:
@@ -61,7 +61,8 @@ def comparison_tables(comparison: Mapping[str, Any]) -> Iterator[Table | str]:
             table.add_row(escape(row["key"]), *map(escape, row["values"]))
         yield table
     key = comparison["key"]
-    rows = [row for row in comparison["metrics"] if not key or row["metric"] in key]
+    whole = [row for row in comparison["metrics"] if row["ablation"] == "none"]
+    rows = [row for row in whole if not key or row["metric"] in key]
     if rows:
         yield _metrics_table(rows, len(runs))
         yield from ABOUT_DIFFERENCES
@@ -86,7 +87,7 @@ def _metrics_table(rows: Sequence[Mapping[str, Any]], runs: int) -> Table:
         bold = "bold" if known and (low > 0 or high < 0) else ""
         table.add_row(
             escape(f"{row['moment']} {row['stage']}{on}"),
-            ALIGNED[row["warp"]],
+            ALIGNED.get(row["warp"], row["warp"]),
             escape(row["metric"]),
             *([f"run {row['run']}"] if several else []),
             number(row["first"]),

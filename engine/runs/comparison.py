@@ -21,12 +21,14 @@ ABSENT = "-"
 class MetricRow:
     """A metric of run `run` (2 for the second) against the first, at one moment of a stage.
 
-    warp: what aligned the signal, "off" without injection. data: "val", or the name of retention data.
+    warp: what aligned the signal, "off" without injection, "" where the run does not tell. ablation: "none", or what
+    was done to the signal. data: "val", or the name of retention data.
     """
 
     stage: str
     moment: str
     warp: str
+    ablation: str
     data: str
     run: int
     paired: Paired
@@ -80,7 +82,7 @@ def compare(runs: Sequence[RunHistory]) -> Comparison:
         if not rows:
             notes.append(f"run {number} and run 1 have measured nothing in common")
     order = [stage.name for run in runs for stage in run.stages]
-    metrics.sort(key=lambda row: (order.index(row.stage), MOMENTS.index(row.moment), row.data, row.warp))
+    metrics.sort(key=lambda row: (order.index(row.stage), MOMENTS.index(row.moment), row.data, row.ablation, row.warp))
     recipe = list(differences([run.recipe for run in runs]))
     return Comparison(runs, recipe, metrics, _gates(runs), notes)
 
@@ -128,8 +130,9 @@ def _metrics(first: RunHistory, other: RunHistory, number: int) -> Iterator[Metr
             evaluations = _evaluation(path), _evaluation(beside)
             retained = what.startswith("retention.")
             data = what.removeprefix("retention.") if retained else "val"
+            warp, _, ablation = ("", "", "") if retained else what.partition("-")
             for pair in paired(*evaluations):
-                yield MetricRow(stage.name, moment, "" if retained else what, data, number, pair)
+                yield MetricRow(stage.name, moment, warp, ablation or "none", data, number, pair)
 
 
 def _evaluation(path: Path) -> dict[str, Any]:

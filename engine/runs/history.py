@@ -20,6 +20,9 @@ EVENTS = "events.jsonl"
 TAIL = 1 << 16
 """Bytes at the end of the events that tell what a run does now: some hundred lines, however long it has been going."""
 
+NEEDED = {"step": {"stage", "step"}, "evaluated": {"stage", "moment", "data", "evaluation"}}
+"""The events that are read here, and the fields that they are read for."""
+
 
 @dataclass(frozen=True)
 class StageHistory:
@@ -148,7 +151,7 @@ def _stage(path: Path, table: Mapping[str, Any], name: str, state: str, steps: M
         asks=asks,
         gates=record["gates"],
         rows=record["rows"],
-        data=record.get("data") or {},
+        data=record["data"] if isinstance(record.get("data"), Mapping) else {},
         trained_in=reused.get("trained_in") if isinstance(reused, Mapping) else None,
     )
 
@@ -176,15 +179,14 @@ def _last(
 
 
 def _recent(path: Path) -> Iterator[dict[str, Any]]:
-    """The last events of a run, a first line that is cut left out; nothing where there are none."""
+    """The last steps and evaluations that a run told of; a line that is cut or damaged is passed over."""
     with suppress(OSError), path.open("rb") as file:
         size = file.seek(0, 2)
         file.seek(max(size - TAIL, 0))
-        lines = file.read().splitlines()
-        for line in lines[1:] if size > TAIL else lines:
+        for line in file.read().splitlines():
             with suppress(ValueError):
                 event = json.loads(line)
-                if isinstance(event, dict) and "event" in event:
+                if isinstance(event, dict) and event.keys() >= NEEDED.get(event.get("event", ""), {""}):
                     yield event
 
 

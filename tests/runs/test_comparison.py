@@ -78,6 +78,10 @@ def test_two_seeds_differ_by_what_the_samples_say(engine: Command, seeds: tuple[
 def test_a_run_without_a_stage_is_compared_in_what_it_has(
     engine: Command, seeds: tuple[Path, Path], toy_recipe: WriteRecipe
 ) -> None:
+    for run in seeds:
+        (run / "stage-B" / "evaluation-after-pred-zero.json").write_bytes(
+            (run / "stage-B" / "evaluation-after-gt.json").read_bytes()
+        )
     short = toy_recipe("short.toml", stage=[{**STAGE_A, "steps": 4}], data={"val": {"count": 3}})
     assert engine("run", short, "--runs", "short").code == 0
     (third,) = Path("short/toy").iterdir()
@@ -86,6 +90,8 @@ def test_a_run_without_a_stage_is_compared_in_what_it_has(
     assert done.code == 0, done.err
     document = json.loads(done.out)
     assert [(row["stage"], len(row["differences"])) for row in document["metrics"] if row["run"] == 3] == [("A", 3)] * 2
+    ablated = [(row["stage"], row["warp"]) for row in document["metrics"] if row["ablation"] == "zero"]
+    assert ablated == [("B", "pred")]
     rows = {row["key"]: row["values"] for row in document["recipe"]}
     assert rows["stage.A.steps"] == ["6", "6", "4"]
     assert rows["stage.B"][2] == "-"
@@ -95,7 +101,10 @@ def test_a_run_without_a_stage_is_compared_in_what_it_has(
         "data.val of run 3 is not that of run 1; samples are paired by their names all the same",
     ]
     assert all(note in " ".join(done.err.split()) for note in document["notes"])
-    assert "run 3" in engine("runs", "compare", *seeds, third).out
+    table = engine("runs", "compare", *seeds, third, "--html", "page.html").out
+    assert "run 3" in table
+    assert "zero" not in table
+    assert "aligned by prediction, ablation zero" in Path("page.html").read_text()
     assert engine("runs", "compare", third).code == 2
     damaged = third / "stage-A" / "evaluation-after-off.json"
     damaged.write_text(json.dumps({**json.loads(damaged.read_text()), "per_sample": {"error": [1.0]}}))
