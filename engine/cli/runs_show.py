@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from engine.runs.history import RunHistory
 
+RESUMED = ("interrupted", "failed", "killed")
+"""Runs that may go on as they are; one that was refused or diverged asks for another recipe."""
 RUN = "A run's directory, or enough of its name under --runs to mean one run alone."
 
 
@@ -60,6 +62,8 @@ def _print(out: Console, run: RunHistory) -> None:
         out.print(summary_table(run.rows, measured))
     if run.gates:
         out.print(gate_table(run.gates))
+    if run.state in RESUMED:
+        out.print(f"go on with: engine run {escape(str(run.path))} --resume", soft_wrap=True)
     if run.report:
         out.print(f"report: {escape(str(run.report))}", soft_wrap=True)
 

@@ -39,7 +39,7 @@ def table_of(title: str, columns: Sequence[str], right: Sequence[str] = ()) -> T
 def runs_table(runs: Sequence[Mapping[str, Any]]) -> Table:
     """A row a run: which, when, its state, its stages, its newest key metric."""
     table = table_of("", ("run", "started", "state", "stages", "held-out data"))
-    table.columns[0].overflow = "fold"
+    table.columns[0].no_wrap = True  # to be copied into the next command
     for run in runs:
         last = run["last"]
         figure = "-" if last is None else f"{last['metric']} {number(last['value'])} {last['moment']} {last['stage']}"

@@ -71,6 +71,7 @@ def test_a_run_that_told_no_end_is_running_while_a_process_holds_it(engine: Comm
         assert stages_of(engine, run)["B"] == "running"
         assert json.loads(engine("runs", "list", "--json").out)["runs"][0]["state"] == "running"
     assert stages_of(engine, run)["B"] == "killed"
+    assert f"go on with: engine run {run} --resume" in engine("runs", "show", run).out
 
 
 def test_the_last_events_tell_where_an_unfinished_run_is(engine: Command, run: Path) -> None:
