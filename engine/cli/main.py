@@ -24,7 +24,7 @@ COMMANDS = {
     "eval": ("evaluation:evaluate", "Measure weights on held-out data."),
     "plugins": ("plugins:plugins", "List everything that plugins bring."),
     "data": ("data:app", "Inspect data, and pack them."),
-    "runs": ("runs:app", "See what runs leave on the disk, and remove it."),
+    "runs": ("runs:app", "List, show and compare runs, and free disk space."),
 }
 """Command -> (its place in engine.cli, a line for the list of commands, which imports none of them)."""
 

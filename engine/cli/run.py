@@ -11,6 +11,7 @@ import typer
 
 from engine.cli.opening import (
     JsonOption,
+    QuietOption,
     RecipeArgument,
     RunsOption,
     SetOption,
@@ -49,6 +50,7 @@ def run(
         bool,
         typer.Option("--profile", help="Trace a few steps of every stage with torch's profiler."),
     ] = False,
+    quiet: QuietOption = False,
     json: JsonOption = False,
 ) -> None:
     """Train a recipe's stages in order: gates, freeze and its proof, steps, evaluation.
@@ -97,7 +99,7 @@ def run(
                 f"the recipe differs from the one that {folder} was started with", f"engine run {folder} --resume"
             )
         asked = kept
-    session = open_session(asked, out)
+    session = open_session(asked, out, quiet)
     session.plugins.register_object(EventLog(), "event log")
     plugins = plugin_profile(session, out) if profile_plugins else None
     if profile and session.leads:

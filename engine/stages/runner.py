@@ -12,7 +12,8 @@ from typing import Any
 from torch import Tensor
 
 from engine import events
-from engine.checkpoints.store import RECORD, Checkpoint, CheckpointStore
+from engine.checkpoints.record import ENTRY, RECORD, read_record
+from engine.checkpoints.store import Checkpoint, CheckpointStore
 from engine.checkpoints.weights import holds_injection, read_weights, write_weights
 from engine.contracts import Dataset, Evaluation, Verdict
 from engine.data.frozen import WholeFrames
@@ -37,7 +38,6 @@ from engine.training.losses import NO_GRADIENT, WeightedLosses
 from engine.training.state import seed_everything
 
 WEIGHTS = "weights.safetensors"
-ENTRY = "entry.json"
 FROZEN = "frozen.json"
 CHECKPOINTS = "checkpoints"
 
@@ -86,7 +86,7 @@ class StageRun:
         resume = store.latest(self._warn, self._changed)
         self._note_key(resumed=resume is not None)
         if resume:
-            self._recall_entry()
+            self._recall_entry(resume.step)
         system = self.session.system(self.source)
         if not resume:
             system = self._enter(system, parent)
@@ -386,12 +386,14 @@ class StageRun:
         self.session.emit(events.StageFinished(self.stage.name, seconds, path, digest))
         return path
 
-    def _recall_entry(self) -> None:
+    def _recall_entry(self, step: int) -> None:
         """What the stage measured and decided before its first step, and the weights it then started from."""
         entry = read_record(self.folder / ENTRY, source=(str, NoneType))
         self.source = self.folder.parent / entry["source"] if entry["source"] else None
         self.rows += entry["rows"]
         self.gates += entry["gates"]
+        text = f"stage {self.stage.name} goes on after step {step}"
+        self.session.emit(events.Note("info", text, {"stage": self.stage.name, "gates": list(self.gates)}))
 
     def _write(self, name: str, more: dict[str, Any]) -> None:
         run, source = self.folder.parent, self.source
@@ -401,18 +403,6 @@ class StageRun:
         place = None if source is None else str(source)
         record = {"stage": self.stage.name, "source": place, "rows": rows, "gates": self.gates, **more}
         self.session.write(self.folder / name, record)
-
-
-def read_record(path: Path, **keys: type | tuple[type, ...]) -> dict[str, Any]:
-    """What a stage noted, with its rows of the final table; WorldError naming the file when it is damaged."""
-    record = read_json(path, rows=list, gates=list, **keys)
-    for row in record["rows"]:
-        if not (isinstance(row, dict) and {"stage", "moment", "warp", "mean", "base"} <= row.keys()):
-            raise WorldError(f"{path} is damaged: its 'rows' are of another kind")
-    for gate in record["gates"]:
-        if not (isinstance(gate, dict) and {"check", "at", "status", "action", "reason"} <= gate.keys()):
-            raise WorldError(f"{path} is damaged: its 'gates' are of another kind")
-    return record
 
 
 FINISHED_AGAIN = "the stage is finished again from its newest checkpoint"
