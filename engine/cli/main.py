@@ -25,7 +25,7 @@ COMMANDS = {
     "plugins": ("plugins:plugins", "List everything that plugins bring."),
     "new": ("new:app", "Begin a plugin of your own."),
     "data": ("data:app", "Inspect data, and pack them."),
-    "runs": ("runs:app", "See what runs leave on the disk, and remove it."),
+    "runs": ("runs:app", "List, show and compare runs, and free disk space."),
 }
 """Command -> (its place in engine.cli, a line for the list of commands, which imports none of them)."""
 

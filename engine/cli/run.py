@@ -12,6 +12,7 @@ import typer
 
 from engine.cli.opening import (
     JsonOption,
+    QuietOption,
     RecipeArgument,
     RunsOption,
     SetOption,
@@ -51,6 +52,7 @@ def run(
         bool,
         typer.Option("--profile", help="Trace a few steps of every stage with torch's profiler."),
     ] = False,
+    quiet: QuietOption = False,
     json: JsonOption = False,
 ) -> None:
     """Train a recipe's stages in order: gates, freeze and its proof, steps, evaluation.
@@ -100,7 +102,7 @@ def run(
                 f"the recipe differs from the one that {folder} was started with", f"engine run {folder} --resume"
             )
         asked = kept
-    session = open_session(asked, out)
+    session = open_session(asked, out, quiet)
     session.plugins.register_object(EventLog(), "event log")
     if session.leads and trackers:
         track(session, trackers)  # before the accounts of plugins, which are kept for one thread

@@ -208,7 +208,7 @@ class Train(Table):
     cache: "on" computes what the frozen base answers to each training sample once and keeps it on the disk; "auto" does
     so where it measures that this is quicker. augment: with "after-cache" the base sees whole frames, and the random
     crops and flips of the data are applied to them and to its answers.
-    compile: through torch.compile, which changes the last bits; uncompiled with a note where that cannot work.
+    compile: through torch.compile, which changes the last bits; what it cannot compile runs uncompiled, with a note.
     """
 
     batch_size: Count = 4

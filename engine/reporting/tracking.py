@@ -34,7 +34,7 @@ class Tracking:
         self._begins = first_steps(recipe)
         self._steps = {stage.name: stage.steps for stage in recipe.stages}
         self._now, self._resumed = 0, False
-        self._seen: Counter[str] = Counter()
+        self._started, self._gates = set[str](), Counter[str]()
         self._outboxes: list[Outbox] = []
         self._warned: set[Outbox] = set()
 
@@ -49,6 +49,7 @@ class Tracking:
     def engine_stage_started(self, event: events.StageStarted) -> None:
         self._now = self._begins.get(event.name, self._now)
         self._steps[event.name] = event.steps  # of a stage that is trained further too
+        self._started.add(event.name)
 
     @hookimpl
     def engine_step(self, event: events.Step) -> None:
@@ -62,7 +63,6 @@ class Tracking:
 
     @hookimpl
     def engine_evaluated(self, event: events.Evaluated) -> None:
-        self._seen[event.stage] += 1
         if event.moment != "before":
             step = self._steps[event.stage] if event.moment == "after" else int(event.moment.removeprefix("step "))
             self._now = self._begins[event.stage] + step
@@ -71,15 +71,12 @@ class Tracking:
 
     @hookimpl
     def engine_gate_decided(self, event: events.GateDecided) -> None:
-        gate = f"gate.{event.stage}.{event.at}.{event.check}"
-        self._seen[gate] += 1  # one that is asked again, or stands twice in a stage, hides no verdict
-        self._tags(
-            {_numbered(gate, self._seen[gate]): f"{event.verdict.status} ({event.action}): {event.verdict.reason}"}
-        )
+        verdict = event.verdict
+        self._verdict(event.stage, event.at, event.check, verdict.status, event.action, verdict.reason)
 
     @hookimpl(trylast=True)  # after the listener that writes the report
     def engine_run_finished(self, event: events.RunFinished) -> None:
-        self._tell_of_the_stages_taken(event.summary)
+        self._tell_of_the_stages_taken(event)
         report = event.directory.absolute() / REPORT
         outcome = {"status": event.status, "message": event.message, "report": str(report) if report.is_file() else ""}
         self._tags({name: text for name, text in outcome.items() if text})
@@ -92,12 +89,20 @@ class Tracking:
                 level, why = ("info", "") if outbox in self._warned else ("warning", "; it did not answer in time")
                 self._note(level, outbox, f"missed {outbox.missed} of {outbox.given} messages of this run{why}")
 
-    def _tell_of_the_stages_taken(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Figures of stages that another run has trained; those of a resumed run were told by its earlier part."""
-        for row in () if self._resumed else rows:
-            if not self._seen[row["stage"]]:
-                self._now = self._begins[row["stage"]] + (self._steps[row["stage"]] if row["moment"] == "after" else 0)
-                self._figures(measured(row["data"], row["warp"], "none", row["mean"], row["base"]))
+    def _tell_of_the_stages_taken(self, event: events.RunFinished) -> None:
+        """Figures and verdicts of stages that another run has made; an earlier part of a resumed run told its own."""
+        if self._resumed:
+            return
+        for row in (each for each in event.summary if each["stage"] not in self._started):
+            self._now = self._begins[row["stage"]] + (self._steps[row["stage"]] if row["moment"] == "after" else 0)
+            self._figures(measured(row["data"], row["warp"], "none", row["mean"], row["base"]))
+        for gate in (each for each in event.gates if each["stage"] not in self._started):
+            self._verdict(*(gate[name] for name in ("stage", "at", "check", "status", "action", "reason")))
+
+    def _verdict(self, stage: str, at: str, check: str, status: str, action: str, reason: str) -> None:
+        gate = f"gate.{stage}.{at}.{check}"
+        self._gates[gate] += 1  # one that is asked again, or stands twice in a stage, hides no verdict
+        self._tags({_numbered(gate, self._gates[gate]): f"{status} ({action}): {reason}"})
 
     def _figures(self, figures: Mapping[str, float]) -> None:
         step = self._now

@@ -265,6 +265,8 @@ def test_stages_that_another_run_has_trained_are_told_with_their_figures(
         ({"A": 12, "B": 24}[event["stage"]], event["evaluation"]["mean"]["error"]) for event in after
     ]
     assert not any("train/loss" in figures for _, figures in heard["figures"])
+    verdicts = [name for _, tags in heard["tags"] for name in tags if name.startswith("gate")]
+    assert verdicts == ["gate.B.exit.threshold", "gate.B.exit.threshold.2"]
 
 
 def test_a_run_is_resumed_whoever_was_told_of_it(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from conftest import Command, WriteRecipe
 from toy_world import STAGE_A, STAGE_B, STAGE_C
 
 from engine.runs.cost import SAMPLES, STEPS, peak_memory
+from engine.stages.cache_choice import Costs
 
 QUIET = {"data": {"train": {"noise": False}}}
 CACHED = [STAGE_A, {**STAGE_B, "cache": "on"}, STAGE_C]
@@ -58,6 +60,24 @@ def test_a_stage_that_caches_tells_how_large_its_store_would_be(
     assert [stages[number]["frozen_bytes"] for number in (0, 2)] == [0, 0]
 
 
+def test_auto_decides_for_all_steps_and_samples_of_the_recipe(
+    engine: Command, toy_recipe: WriteRecipe, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.stages.cache_choice.measured", lambda *_: Costs(0.1, 0.02, 0.01, 1000))
+    for steps, kept in ((2, False), (200, True)):  # the trial's own 10 steps of 8 samples would keep them
+        stages = measured(engine, toy_recipe(stage=[STAGE_A, {**STAGE_B, "cache": "auto", "steps": steps}], **QUIET))
+        assert (stages["stages"][1]["frozen_bytes"] > 0) == kept
+
+
+def test_a_store_that_the_run_could_not_keep_is_refused(
+    engine: Command, toy_recipe: WriteRecipe, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENGINE_CACHE_GB", "2e-5")  # room for 8 samples, and not for 24
+    done = engine("plan", toy_recipe(stage=CACHED, **QUIET), "--measure")
+    assert done.code == 2
+    assert "ENGINE_CACHE_GB" in done.err
+
+
 def test_the_table_says_how_it_was_measured(engine: Command, toy_recipe: WriteRecipe) -> None:
     done = engine("plan", toy_recipe(stage=[STAGE_A]), "--measure")
     assert done.code == 0, done.err
@@ -90,9 +110,15 @@ def test_what_would_stop_a_run_stops_the_measurement(engine: Command, toy_recipe
     assert path.name in done.err
 
 
+def in_use(size: int = 100 << 20) -> None:
+    """Pages that no allocator had before, and that go back at once."""
+    with mmap.mmap(-1, size) as pages:
+        pages[:: mmap.PAGESIZE] = b"1" * (size // mmap.PAGESIZE)
+
+
 def test_the_peak_of_memory_is_that_of_its_own_block() -> None:
     with peak_memory(torch.device("cpu")) as large:
-        assert torch.ones(25_000_000).sum() > 0
+        in_use()
     with peak_memory(torch.device("cpu")) as small:
         pass
     told = [*large, *small]  # neither by a system that tells the peak of the whole process alone
@@ -100,9 +126,7 @@ def test_the_peak_of_memory_is_that_of_its_own_block() -> None:
 
 
 def test_a_peak_that_the_system_does_not_clear_is_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = torch.ones(25_000_000)
-    assert before.sum() > 0
-    del before
+    in_use()
     monkeypatch.setattr("engine.runs.cost.CLEAR_PEAK", tmp_path / "ignored")
     with peak_memory(torch.device("cpu")) as peak:
         pass
