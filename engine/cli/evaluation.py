@@ -9,10 +9,12 @@ import typer
 from rich.markup import escape
 
 from engine.cli.opening import (
+    FORM,
     JsonOption,
     RecipeArgument,
     SetOption,
     WeightsOption,
+    asked_export,
     console,
     open_session,
     print_json,
@@ -24,10 +26,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from engine.contracts import Evaluation
-    from engine.plugins import Plugins
-    from engine.training.exporting import Exporting
-
-FORM = "NAME:KEY=VALUE,..."
 
 
 def evaluate(
@@ -69,7 +67,7 @@ def evaluate(
     from engine.runs.directory import is_run
 
     asked = read_recipe(recipe, overrides, data)
-    writers = [_export(asked.registry, text, out_dir) for text in exports]
+    writers = [asked_export(asked.registry, text, out_dir) for text in exports]
     out = console(as_json=json)
     session = open_session(asked, out)
     system = session.system(weights_file(weights or (recipe if is_run(recipe) else None)))
@@ -86,14 +84,6 @@ def evaluate(
     out.print(_table(evaluation))
     for path in [each.folder for each in writers] + ([per_image] if per_image else []):
         out.print(f"written: {path}", soft_wrap=True, markup=False)
-
-
-def _export(registry: Plugins, text: str, out_dir: Path) -> Exporting:
-    from engine.recipe.named import asked_for
-    from engine.training.exporting import Exporting
-
-    registered, options = asked_for(registry, "exports", "--export", text)
-    return Exporting(registered.name, registered.build(options), out_dir / registered.name)
 
 
 def _table(evaluation: Evaluation) -> Table:
