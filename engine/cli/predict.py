@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,7 +24,10 @@ from engine.cli.opening import (
 if TYPE_CHECKING:
     from engine.plugins import Plugins, Registered
     from engine.training.exporting import Exporting
+    from engine.training.predicting import Answer
     from engine.training.tiling import Bands
+
+ALONE = ", the base alone, without an auxiliary signal"
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
@@ -87,16 +90,14 @@ def predict(
     out = console(as_json=json)
     session = open_session(asked, out)
     system = session.system(weights_file(weights or (recipe if is_run(recipe) else None)))
-    rows = []
+    rows: list[dict[str, Any]] = []
     with peak_memory(session.device) as peak:
-        for batch, prediction, seconds in answers(system, source, session.device, bands):
+        for answer in answers(system, source, session.device, bands):
             for write in writers:
-                write(prediction, batch, seconds)
-            name, corrected = batch["id"][0], prediction.base is not None
-            height, width = prediction.value.shape[-2:]
-            rows.append({"id": name, "width": width, "height": height, "seconds": seconds, "corrected": corrected})
-            alone = "" if corrected or system.corrector is None else ", the base alone, without an auxiliary signal"
-            out.print(f"{name}: {width} x {height} px, {seconds:.2f} s{alone}", soft_wrap=True, markup=False)
+                write(answer.prediction, answer.batch, answer.seconds)
+            rows.append(_row(answer))
+            alone = system.corrector is not None and answer.prediction.base is None
+            out.print(_line(rows[-1]) + ALONE * alone, soft_wrap=True, markup=False)
     folders = [write.folder for write in writers]
     if json:
         print_json({"predictions": rows, "folders": folders, "peak_bytes": peak[0] if peak else None})
@@ -105,6 +106,23 @@ def predict(
         out.print(f"peak memory: {peak[0] / 2**30:.2f} GiB", soft_wrap=True, markup=False)
     for folder in dict.fromkeys(folders):
         out.print(f"written: {folder}", soft_wrap=True, markup=False)
+
+
+def _row(answer: Answer) -> dict[str, Any]:
+    height, width = answer.prediction.value.shape[-2:]
+    return {
+        "id": answer.batch["id"][0],
+        "width": width,
+        "height": height,
+        "seconds": answer.seconds,
+        "corrected": answer.prediction.base is not None,
+        "bands_differ": answer.seam,
+    }
+
+
+def _line(row: dict[str, Any]) -> str:
+    seam = "" if row["bands_differ"] is None else f", bands differ by {row['bands_differ']:.3f} where they overlap"
+    return f"{row['id']}: {row['width']} x {row['height']} px, {row['seconds']:.2f} s{seam}"
 
 
 def _default(registry: Plugins, reader: Registered, name: str, folder: Path) -> Exporting:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -16,10 +17,18 @@ from engine.training.exporting import now
 from engine.training.tiling import Bands, in_bands
 
 
-def answers(
-    system: System, inputs: Source, device: torch.device, bands: Bands | None = None
-) -> Iterator[tuple[Batch, Prediction, float]]:
-    """(batch of one, prediction, seconds that it took), in evaluation mode and float32, in bands where that is asked.
+@dataclass(frozen=True)
+class Answer:
+    """The answer to a batch of one, the seconds that it took, and of bands how much they differ where they overlap."""
+
+    batch: Batch
+    prediction: Prediction
+    seconds: float
+    seam: float | None
+
+
+def answers(system: System, inputs: Source, device: torch.device, bands: Bands | None = None) -> Iterator[Answer]:
+    """An answer to each input, in evaluation mode and float32, in bands where that is asked.
 
     The base answers alone where an input lacks the auxiliary signal.
     """
@@ -29,5 +38,5 @@ def answers(
         answer = partial(system, inject=all(name in moved for name in signal))
         began = now(device)
         with evaluating(system):
-            prediction = answer(moved) if bands is None else in_bands(answer, moved, bands)
-        yield moved, prediction, now(device) - began
+            prediction, seam = (answer(moved), None) if bands is None else in_bands(answer, moved, bands)
+        yield Answer(moved, prediction, now(device) - began, seam)

@@ -41,30 +41,39 @@ class Bands:
         return [slice(top, top + self.rows) for top in tops]
 
 
-def in_bands(answer: Callable[[Batch], Prediction], batch: Batch, bands: Bands) -> Prediction:
-    """What `answer` says to the bands of a batch: fields (B, C, H, W) of the full height are cut, all others passed on.
+def in_bands(answer: Callable[[Batch], Prediction], batch: Batch, bands: Bands) -> tuple[Prediction, float | None]:
+    """What `answer` says to the bands of a batch, and by how much their values differ in the mean where two overlap.
 
-    Where bands overlap, their answers are weighed by a ramp, from 0 at a band's edge to 1 at the end of the overlap.
-    Intermediates and features, which have sizes of their own, are left out. PluginError for an answer of another height
-    than its band.
+    Fields (B, C, H, W) of the full height are cut, all others passed on. Where bands overlap, their answers are weighed
+    by a ramp, from 0 at a band's edge to 1 at the end of the overlap. Intermediates and features, which have sizes of
+    their own, are left out. The difference is in the target's unit, None without an overlap. PluginError for an answer
+    of another height than its band.
     """
     height = max((value.shape[-2] for value in batch.values() if _is_picture(value)), default=0)
     places = bands.of(height)
     if len(places) == 1:
-        return answer(batch)
+        return answer(batch), None
     total: dict[str, Tensor] = {}
     weights = torch.zeros(height, 1)
+    differences = []
     for place in places:
         cut = {name: value[:, :, place] if _is_high(value, height) else value for name, value in batch.items()}
         weight = _ramp(place, height, bands.overlap)
+        before = weights[place].clone()
+        shared = before[:, 0] > 0
         weights[place] += weight
         for name, part in _parts(answer(fields_like(cut, batch))):
             if part.shape[-2] != len(weight):
                 raise PluginError(f"the answer to {len(weight)} rows has a {name} of the shape {tuple(part.shape)}")
             if name not in total:
                 total[name] = part.new_zeros(*part.shape[:-2], height, part.shape[-1])
+            if name == "value":
+                above = total[name][..., place, :][..., shared, :] / before[shared].to(part)
+                differences.append((above - part[..., shared, :]).abs().flatten())
             total[name][..., place, :] += part * weight.to(part)
-    return _whole({name: part / weights.to(part) for name, part in total.items()})
+    difference = torch.cat(differences)
+    seam = float(difference.nanmean()) if len(difference) else None
+    return _whole({name: part / weights.to(part) for name, part in total.items()}), seam
 
 
 def _ramp(place: slice, height: int, overlap: int) -> Tensor:

@@ -110,6 +110,8 @@ def test_a_run_answers_with_the_weights_of_its_last_stage(engine: Command, recip
     alone = engine("predict", run, "images", "--out", "alone", "--tile", "16")
     assert alone.out.count("the base alone, without an auxiliary signal") == 2
     assert "written: alone" in alone.out
+    assert "high: 8 x 31 px" in alone.out
+    assert alone.out.count("bands differ by 0.0") == 1
     expected = base_answer(weights, tmp_path / "images/high.npy")
     in_bands = np.load(tmp_path / "alone/high.npy")
     np.testing.assert_allclose(in_bands[:, :7], expected[:, :7], atol=1e-5)  # the second of three bands begins here

@@ -50,20 +50,21 @@ def test_bands_cover_every_row_and_share_what_they_should(height: int, rows: int
 @pytest.mark.parametrize(("rows", "overlap"), [(7, 0), (7, 3), (16, 15), (40, 1)])
 def test_what_is_answered_pixel_by_pixel_has_no_seams(rows: int, overlap: int) -> None:
     batch = picture(33)
-    whole, banded = by_pixel(batch), in_bands(by_pixel, batch, Bands(rows, overlap))
+    whole, (banded, seam) = by_pixel(batch), in_bands(by_pixel, batch, Bands(rows, overlap))
     assert banded.base is not None
     assert banded.confidence is not None
     for part in ("value", "confidence", "correction", "raw"):
         torch.testing.assert_close(getattr(banded, part), getattr(whole, part))
     torch.testing.assert_close(banded.value, banded.base.value + banded.correction)
+    assert seam == (pytest.approx(0, abs=1e-6) if rows < 33 else None)
 
 
 def test_an_overlap_takes_most_of_a_seam_away() -> None:
     batch = picture(32)
     whole = by_rows(batch).value
-    hard, soft = (
-        (in_bands(by_rows, batch, Bands(16, overlap)).value - whole).abs().amax((0, 1, 3)) for overlap in (0, 8)
-    )
+    apart, shared = (in_bands(by_rows, batch, Bands(16, overlap)) for overlap in (0, 8))
+    hard, soft = ((prediction.value - whole).abs().amax((0, 1, 3)) for prediction, _ in (apart, shared))
+    assert apart[1] is None, "these bands share no row"
     assert hard.nonzero().flatten().tolist() == [15, 16], "the edges of two bands see zeros in place of each other"
     assert 0 < soft.max() < hard.max() / 8
 
@@ -76,11 +77,26 @@ def test_a_picture_of_one_band_is_answered_as_it_is() -> None:
         asked.append(batch)
         return by_pixel(batch)
 
-    assert in_bands(answer, batch, Bands(12, 4)).features
+    prediction, seam = in_bands(answer, batch, Bands(12, 4))
+    assert prediction.features
+    assert seam is None
     assert asked[0] is batch
     in_bands(answer, batch, Bands(8, 4))
     assert [each["image"].shape[-2] for each in asked[1:]] == [8, 8]
     assert all(each["focal"] is batch["focal"] and each["id"] == ["one"] for each in asked)
+
+
+def test_it_is_told_how_much_bands_differ_where_they_overlap() -> None:
+    batch, number = picture(20), 0
+
+    def counted(batch: Batch) -> Prediction:
+        nonlocal number
+        number += 1
+        return Prediction(torch.full_like(batch["image"][:, :1], 3.0 * number))
+
+    prediction, seam = in_bands(counted, batch, Bands(12, 4))
+    assert seam == pytest.approx(3.0)
+    assert prediction.value[0, 0, :, 0].tolist() == pytest.approx([3.0] * 8 + [3.375, 4.125, 4.875, 5.625] + [6.0] * 8)
 
 
 def test_an_answer_of_another_height_is_refused() -> None:
