@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from engine.checkpoints.store import RECORD
+from engine.checkpoints.record import RECORD
 from engine.events import LOG
 from engine.files import read_json, write_json, write_whole
 from engine.stages.runner import CHECKPOINTS, WEIGHTS
@@ -17,11 +17,12 @@ from engine.stages.runner import CHECKPOINTS, WEIGHTS
 TOLD = ("stage_frozen", "step", "evaluated")
 
 
-def take_over(run: Path, stage: str, parent: str | None, into: Path, provenance: Mapping[str, Any]) -> None:
+def take_over(run: Path, stage: str, parent: str | None, into: Path, provenance: Mapping[str, Any]) -> dict[str, Any]:
     """Copy what `run` keeps of a finished stage, without its checkpoints, and of the extensions of its parent.
 
     Weights are linked where the file system can. The record comes last, since it says that the stage is complete, and
-    notes the run that trained it with `provenance`, which is that run's. Raises WorldError on a full disk.
+    notes the run that trained it with `provenance`, which is that run's. Returns the record; raises WorldError on a
+    full disk.
     """
     for extension in _extensions(run, parent) if parent else ():
         if not (into / extension.name).exists():
@@ -33,7 +34,9 @@ def take_over(run: Path, stage: str, parent: str | None, into: Path, provenance:
     if not (source / LOG).exists():  # it trained there, and was not taken over in its turn
         _put(lambda log, at: at.write_bytes(b"".join(_told_of(log, stage))), run / LOG, target / LOG)
     origin = {"trained_in": str(run), "provenance": provenance}
-    write_json(target / RECORD, {**record, "reused": record.get("reused", origin) | {"taken_from": str(run)}})
+    record["reused"] = record.get("reused", origin) | {"taken_from": str(run)}
+    write_json(target / RECORD, record)
+    return record
 
 
 def _told_of(log: Path, stage: str) -> Iterator[bytes]:

@@ -68,6 +68,12 @@ def gauge_picture(share: Map, known: Mask) -> Picture:
     return _painted("inferno", np.clip(np.nan_to_num(share), 0.0, 1.0), known)
 
 
+def signed_picture(value: Map, most: float, known: Mask) -> Picture:
+    """A quantity (H, W) from -`most`, blue, over 0, white, to `most`, red; white where not `known`."""
+    share = 0.5 + 0.5 * np.nan_to_num(value) / max(most, 1e-6)
+    return _painted("RdBu_r", np.clip(share, 0.0, 1.0), known)
+
+
 def aolp_picture(q: Map, u: Map) -> Picture:
     """The angle of polarisation (H, W) in a circle of colours, as 0 and 180 degrees are one.
 
@@ -77,12 +83,6 @@ def aolp_picture(q: Map, u: Map) -> Picture:
     colours = _painted("twilight_shifted", np.arctan2(u, q) / (2 * np.pi) % 1.0, np.ones_like(size, dtype=np.bool_))
     strength = np.clip(size / _TELLING, 0.0, 1.0)[..., None]
     return np.rint(128 + (colours.astype(np.float32) - 128) * strength).astype(np.uint8)
-
-
-def signed_picture(value: Map, limit: float, known: Mask) -> Picture:
-    """A quantity (H, W) from -`limit`, orange, over 0, pale, to `limit`, purple; white where not `known`."""
-    share = 0.5 + np.nan_to_num(value) / (2 * max(limit, 1e-6))
-    return _painted("PuOr", np.clip(share, 0.0, 1.0), known)
 
 
 def disparity_scale(low: float, high: float) -> list[tuple[str, str]]:
@@ -108,7 +108,7 @@ def angle_scale() -> list[tuple[str, str]]:
 
 def signed_scale(limit: float) -> list[tuple[str, str]]:
     """The colours of `signed_picture`, px."""
-    return _scale("PuOr", [f"−{limit:g} px", "0", f"+{limit:g} px"])
+    return _scale("RdBu_r", [f"−{limit:g} px", "0", f"+{limit:g} px"])
 
 
 def _scale(colours: str, texts: list[str], cells: int = 13) -> list[tuple[str, str]]:

@@ -204,14 +204,16 @@ def test_a_stage_that_is_taken_over_keeps_its_curves_and_pictures(
     assert (second / "report.html").read_text().count('class="badge reused"') == 2
 
 
-def test_a_path_that_is_no_run_is_told_what_one_is(engine: Command, toy_recipe: WriteRecipe, tmp_path: Path) -> None:
+def test_a_run_is_named_by_a_part_of_its_name_and_an_unknown_one_is_told(
+    engine: Command, toy_recipe: WriteRecipe, tmp_path: Path
+) -> None:
     engine("run", toy_recipe(stage=[STAGE_A]))
+    run = only_run(tmp_path)
 
-    done = engine("report", "runs/toy")
-
+    assert engine("report", run.name[-6:]).out == f"report: runs/toy/{run.name}/report.html\n"
+    done = engine("report", "elsewhere")
     assert done.code == 2
-    assert "runs/toy is not the directory of a run" in done.err
-    assert f"for example runs/toy/{only_run(tmp_path).name}" in done.err
+    assert "there is no run 'elsewhere' under runs" in done.err
 
 
 def test_a_link_that_leads_out_of_the_run_is_not_read(engine: Command, toy_recipe: WriteRecipe, tmp_path: Path) -> None:
