@@ -107,7 +107,7 @@ def run(
         asked = kept
     session = open_session(asked, out, quiet)
     session.plugins.register_object(EventLog(), "event log")
-    session.plugins.register_object(Report(partial(out.print, soft_wrap=True, markup=False)), "report")
+    session.plugins.register_object(Report(partial(out.print, soft_wrap=True, markup=False), quiet), "report")
     if session.leads and trackers:
         track(session, trackers)  # before the accounts of plugins, which are kept for one thread
     plugins = plugin_profile(session, out) if profile_plugins else None
