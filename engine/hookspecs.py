@@ -109,6 +109,15 @@ def engine_inspections(register: Register) -> None:
     """
 
 
+@hookspec
+def engine_trackers(register: Register) -> None:
+    """Bring what passes a run's figures on to another program: `register(name, options, factory)`.
+
+    See `engine.contracts.Tracker`. A recipe asks for one by `[[tracker]] plugin = "name"`. The factory is called before
+    there is a run directory, and says there what is missing; everything else happens in a thread of its own.
+    """
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Lifecycle: called by the engine with a typed payload; what an implementation returns is ignored
 # ---------------------------------------------------------------------------------------------------------------------

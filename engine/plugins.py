@@ -32,7 +32,9 @@ from engine import events, hookspecs
 from engine.accounting import Account
 from engine.errors import EngineError, InputError, PluginError, Problem, nearest
 
-Kind = Literal["models", "exports", "injections", "inputs", "datasets", "losses", "metrics", "gates", "inspections"]
+Kind = Literal[
+    "models", "exports", "injections", "inputs", "datasets", "losses", "metrics", "gates", "inspections", "trackers"
+]
 
 SINGULAR: Mapping[Kind, str] = {
     "models": "model",
@@ -44,6 +46,7 @@ SINGULAR: Mapping[Kind, str] = {
     "metrics": "metric",
     "gates": "gate",
     "inspections": "inspection",
+    "trackers": "tracker",
 }
 
 # Keys that the engine itself reads in a plugin's table of the recipe, or on the command line; an option of that name
@@ -58,6 +61,7 @@ RESERVED: Mapping[Kind, frozenset[str]] = {
     "metrics": frozenset({"name"}),
     "gates": frozenset({"check", "at", "on_fail", "accept", "extend"}),
     "inspections": frozenset(),
+    "trackers": frozenset({"plugin"}),
 }
 
 EXTRAS: Mapping[Kind, tuple[str, ...]] = {
@@ -70,6 +74,7 @@ EXTRAS: Mapping[Kind, tuple[str, ...]] = {
     "metrics": ("produces",),
     "gates": ("needs",),
     "inspections": (),
+    "trackers": (),
 }
 
 HOOK_OF_EVENT: Mapping[type, str] = {
@@ -84,6 +89,9 @@ HOOK_OF_EVENT: Mapping[type, str] = {
     events.RunFinished: "engine_run_finished",
     events.Note: "engine_note",
 }
+
+TRACE = "ENGINE_PLUGIN_TRACE"
+"""Set to 1, this variable has every call of a hook told on standard error."""
 
 GROUP = "engine"
 OWN_DISTRIBUTION = "experiment-engine"
@@ -190,6 +198,15 @@ class Registered:
         return names
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """A plugin that is at work: where it comes from, and the hooks that it implements."""
+
+    name: str
+    distribution: str
+    hooks: Sequence[str]
+
+
 class Plugins:
     """The plugins of this process and what they registered; `broken` has one line for each that could not be used.
 
@@ -203,6 +220,8 @@ class Plugins:
         self.broken: list[str] = []
         self.account = Account()
         self._own: set[str] = set()
+        self._loaded: dict[str, Loaded] = {}
+        self._traced = os.environ.get(TRACE, "0") not in ("", "0")
 
     def get(self, kind: Kind, name: str) -> Registered:
         """What is registered as `name`; raises InputError with the nearest names when nothing is."""
@@ -218,6 +237,10 @@ class Plugins:
     def names(self, kind: Kind) -> list[str]:
         """The registered names of one kind, sorted."""
         return sorted(self._registered[kind])
+
+    def loaded(self) -> list[Loaded]:
+        """The plugins at work, in the order in which they were loaded."""
+        return list(self._loaded.values())
 
     def unknown(self, where: str, kind: Kind, name: str) -> Problem:
         """The problem to report at `where` when `name` is not registered."""
@@ -264,6 +287,7 @@ class Plugins:
                     failures.append(error)
                 finally:
                     self.account.end()
+                    self._tell(hook, listener.plugin_name)
         if failures:
             raise failures[0]
 
@@ -322,6 +346,8 @@ class Plugins:
             if self._manager.has_plugin(name):
                 self._manager.unregister(name=name)
             return mistakes
+        callers = self._manager.get_hookcallers(self._manager.get_plugin(name)) or []
+        self._loaded[name] = Loaded(name, distribution, sorted(caller.name for caller in callers))
         return [reason for thing in brought if (reason := self._keep(thing))]
 
     def _mistakes(self, name: str) -> list[str]:
@@ -355,7 +381,12 @@ class Plugins:
             if implementation.plugin_name == plugin:
                 with guarded(f"{hook} failed"):
                     implementation.function(*[register] * len(implementation.argnames))
+                self._tell(hook, plugin, f" -> {', '.join(thing.name for thing in brought)}")
         return brought
+
+    def _tell(self, hook: str, plugin: str, what: str = "") -> None:
+        if self._traced:
+            print(f"{hook} of plugin {plugin!r}{what}", file=sys.stderr)
 
     def _keep(self, thing: Registered) -> str:
         """Add `thing`; a name that is taken stays with the plugin that came first, and the reason is returned."""
