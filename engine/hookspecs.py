@@ -110,6 +110,15 @@ def engine_inspections(register: Register) -> None:
 
 
 @hookspec
+def engine_pictures(register: Register) -> None:
+    """Bring pictures of samples and answers for the report: `register(name, options, factory)`.
+
+    See `engine.contracts.Pictures`. All of them draw the same few held-out samples after each stage, with the defaults
+    of their options and in the order of their names.
+    """
+
+
+@hookspec
 def engine_trackers(register: Register) -> None:
     """Bring what passes a run's figures on to another program: `register(name, options, factory)`.
 

@@ -33,7 +33,17 @@ from engine.accounting import Account
 from engine.errors import EngineError, InputError, PluginError, Problem, nearest
 
 Kind = Literal[
-    "models", "exports", "injections", "inputs", "datasets", "losses", "metrics", "gates", "inspections", "trackers"
+    "models",
+    "exports",
+    "injections",
+    "inputs",
+    "datasets",
+    "losses",
+    "metrics",
+    "gates",
+    "inspections",
+    "pictures",
+    "trackers",
 ]
 
 SINGULAR: Mapping[Kind, str] = {
@@ -46,6 +56,7 @@ SINGULAR: Mapping[Kind, str] = {
     "metrics": "metric",
     "gates": "gate",
     "inspections": "inspection",
+    "pictures": "picture",
     "trackers": "tracker",
 }
 
@@ -61,6 +72,7 @@ RESERVED: Mapping[Kind, frozenset[str]] = {
     "metrics": frozenset({"name"}),
     "gates": frozenset({"check", "at", "on_fail", "accept", "extend"}),
     "inspections": frozenset(),
+    "pictures": frozenset(),
     "trackers": frozenset({"plugin"}),
 }
 
@@ -74,6 +86,7 @@ EXTRAS: Mapping[Kind, tuple[str, ...]] = {
     "metrics": ("produces",),
     "gates": ("needs",),
     "inspections": (),
+    "pictures": (),
     "trackers": (),
 }
 

@@ -32,7 +32,10 @@ def evaluate(
     ] = None,
     warp: Annotated[Literal["pred", "gt"], typer.Option(help="What aligns the auxiliary signal.")] = "pred",
     ablation: Annotated[
-        Literal["none", "shuffle", "zero"], typer.Option(help="Take the signal from another sample, or blank it.")
+        str,
+        typer.Option(
+            metavar="NAME", help="The signal of another scene (shuffle), zero, or an ablation of the injection's own."
+        ),
     ] = "none",
     per_image: Annotated[
         Path | None, typer.Option("--per-image", metavar="FILE.csv", help="Write a row of figures for each sample.")
