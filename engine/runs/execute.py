@@ -30,6 +30,7 @@ from engine.stages.reuse import decide, made_before
 from engine.stages.runner import WEIGHTS, StageRun, finished
 from engine.stages.session import Session
 from engine.stages.taking import take_over
+from engine.training.evaluate import check_ablation, own_ablations
 from engine.training.interrupt import ECHO, stop_on_signal
 from engine.training.parallel import check_parallel
 from engine.training.state import check_processes
@@ -73,7 +74,8 @@ def execute(session: Session, folder: Path, resumed: bool, runs: Path | None = N
     with stop_on_signal(ECHO if session.accelerator.num_processes > 1 else 0.0) as session.stop:
         try:
             stages = [(stage.name, stage.title, stage.steps) for stage in recipe.stages]
-            session.emit(events.RunStarted(recipe.name, folder, stages, resumed, str(session.device)))
+            asked = [(stage.name, gate.at, gate.check) for stage in recipe.stages for gate in stage.gates]
+            session.emit(events.RunStarted(recipe.name, folder, stages, resumed, str(session.device), asked))
             keys = stage_keys(session, session.accelerator.num_processes) if session.leads else {}
             if runs is not None and not resumed:
                 _take_finished(session, folder, runs, keys)
@@ -104,7 +106,10 @@ def execute(session: Session, folder: Path, resumed: bool, runs: Path | None = N
 
 def preflight(session: Session) -> None:
     """All that can be told before a run directory exists: patterns, processes, files, scenes; raises what is wrong."""
-    check_patterns(session.recipe, session.outline())
+    outline = session.outline()
+    check_patterns(session.recipe, outline)
+    for number, name in enumerate(session.recipe.evaluate.ablations):
+        check_ablation(name, own_ablations(outline), session.recipe.where("evaluate", "ablations", number))
     check_parallel(session.accelerator, [stage.train for stage in session.recipe.stages])
     check_files(session)
     session.check_scenes()
@@ -139,14 +144,15 @@ def _take_finished(session: Session, folder: Path, runs: Path, keys: Mapping[str
     made = made_before(runs, list(keys), warn)
     # Data are prepared by all processes together, and read only where a stage could be taken.
     data = data_identity(session) if session.agree(any(each.of == keys[each.stage] for each in made)) else {}
-    parents = {stage.name: stage.init for stage in session.recipe.stages}
+    stages = {stage.name: stage for stage in session.recipe.stages}
     for decision in decide(session.recipe, keys, made, warn, data) if made else ():
-        verb = "runs"
+        verb, details = "runs", dict(vars(decision))
         if decision.run is not None:
             origin = _provenance(decision.run, warn)
-            take_over(decision.run, decision.stage, parents[decision.stage], folder, origin)
+            record = take_over(decision.run, stages[decision.stage], folder, origin)
             verb = f"is taken from {decision.run}"
-        session.emit(events.Note("info", f"stage {decision.stage} {verb}: {decision.reason}", vars(decision)))
+            details |= {"taken": "reused", "gates": record["gates"]}
+        session.emit(events.Note("info", f"stage {decision.stage} {verb}: {decision.reason}", details))
     session.accelerator.wait_for_everyone()
 
 
@@ -178,7 +184,8 @@ def _stage(
     if record is not None:
         if "reused" not in record:
             text = f"stage {stage.name} is finished and taken from the run"
-            session.emit(events.Note("info", text, {"folder": place.name}))
+            details = {"stage": stage.name, "taken": "here", "gates": record["gates"]}
+            session.emit(events.Note("info", text, details))
         rows += record["rows"]
         gates += [{"stage": stage.name, **gate} for gate in record["gates"]]
         return
