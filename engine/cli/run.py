@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -77,28 +76,19 @@ def run(
     if not launched(processes):
         launch(processes, sys.argv[1:])
         return
-    from engine.errors import InputError, InterruptedRunError
+    from engine.errors import InputError
     from engine.reporting.event_log import EventLog
     from engine.reporting.trace import StepTrace
-    from engine.runs import directory
-    from engine.runs.execute import execute, preflight
+    from engine.runs.conduct import conduct, to_resume
+    from engine.runs.directory import is_run
 
     if resume and fresh:
         raise InputError("--resume goes on with a run, and --fresh begins one", "give one of them")
     asked = read_recipe(recipe, overrides)
-    if not asked.stages:
-        raise InputError(
-            f"{recipe} declares no stages, so there is nothing to run", "`engine eval` measures without training"
-        )
     out = console(as_json=json)
+    folder = None
     if resume:
-        folder = recipe if directory.is_run(recipe) else directory.unfinished(runs, asked.name)
-        kept = read_recipe(folder, [])
-        if kept.resolved() != asked.resolved():
-            raise InputError(
-                f"the recipe differs from the one that {folder} was started with", f"engine run {folder} --resume"
-            )
-        asked = kept
+        folder, asked = to_resume(asked, runs, recipe if is_run(recipe) else None)
     session = open_session(asked, out, quiet)
     session.plugins.register_object(EventLog(), "event log")
     plugins = plugin_profile(session, out) if profile_plugins else None
@@ -107,15 +97,7 @@ def run(
         session.plugins.register_object(session.trace, "trace")
     if json:
         session.plugins.register_object(JsonDocument(plugins), "JSON document")
-    preflight(session)
-    if not resume:
-        folder = session.agree(directory.create(runs, asked.name) if session.leads else None)
-    with directory.alone(folder) if session.leads else nullcontext():
-        try:
-            execute(session, folder, resume, None if fresh else runs)
-        except InterruptedRunError as stopped:
-            again = f"engine run {folder} --resume" + (f" --processes {processes}" if processes > 1 else "")
-            raise InterruptedRunError(f"{stopped}; go on with: {again}") from stopped
+    conduct(session, runs, folder, fresh, again=f" --processes {processes}" if processes > 1 else "")
 
 
 class JsonDocument:
