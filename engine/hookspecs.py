@@ -11,8 +11,9 @@ then for each run
                 engine_evaluated           before the first step, when nothing was measured for these weights yet
                 engine_stage_frozen        what is frozen has its fingerprint
                 engine_step                every `log_every` steps
-                engine_evaluated           every `evaluate_every` steps, and at the end
+                engine_evaluated           every `evaluate_every` steps
                 engine_checkpoint_saved    every `checkpoint_every` steps, and at the end
+                engine_evaluated           at the end
                 engine_gate_decided        exit gates
             engine_stage_finished
     engine_run_finished                    also after a failure; `event.status` tells

@@ -158,7 +158,9 @@ def test_the_hooks_of_a_run_come_in_the_order_that_the_index_states(
     stages = [{**STAGE_A, "steps": 2, "gate": gates}, {**STAGE_B, "steps": 2}]
     (stated,) = blocks(INDEX, "text")
 
-    done = engine("run", toy_recipe(plugins=[str(PLUGIN), "hearing.py"], stage=stages, train={"log_every": 2}))
+    often = {"log_every": 2, "evaluate_every": 2}
+
+    done = engine("run", toy_recipe(plugins=[str(PLUGIN), "hearing.py"], stage=stages, train=often))
 
     assert done.code == 0, done.err
     heard = (tmp_path / "heard.txt").read_text().split()
