@@ -65,16 +65,16 @@ def run(
     stage, also those that an earlier run has finished. Raises InputError before anything is written where the recipe
     cannot run, GateRefusedError, DivergedError, InterruptedRunError, and WorldError or PluginError for what fails.
     """
-    from engine.reporting.event_log import EventLog
+    from engine.reporting.recording import recording
     from engine.runs.conduct import conduct, to_resume
     from engine.runs.history import read_run
 
-    folder = None
+    folder, trackers = None, recipe.trackers
     if resume and fresh:
         raise InputError("`resume` goes on with a run, and `fresh` begins one", "give one of them")
     if resume:
         folder, recipe = to_resume(recipe, Path(runs), None if resume is True else Path(resume))
-    with _session(recipe, listener) as session, recipe.registry.listening(EventLog(), "event log"):
+    with _session(recipe, listener) as session, recording(session, trackers, _silent):
         folder = conduct(session, Path(runs), folder, fresh)
         session.accelerator.wait_for_everyone()
         return read_run(folder)

@@ -9,6 +9,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import nn
 
+from engine.contracts import Picture
 from engine.hookspecs import hookimpl
 from engine.prediction import Batch, Prediction
 
@@ -18,6 +19,8 @@ class Options(BaseModel):
 
 
 class BaseOptions(Options):
+    """width: channels. dropout, norm: with them. writes_when_frozen: it breaks its promise."""
+
     width: int = 4
     dropout: float = 0.0
     norm: bool = False
@@ -25,12 +28,16 @@ class BaseOptions(Options):
 
 
 class BoundOptions(Options):
+    """bound: largest correction. zero_init: as the contract says. first: what a fresh one corrects by, before tanh."""
+
     bound: float = 1.0
     zero_init: bool = True
     first: float = 0.0
 
 
 class DataOptions(Options):
+    """count, size: of samples. offset: what the signal tells. split. spoil: a sample to be NaN. noise: in training."""
+
     count: int = 24
     size: int = 8
     offset: float = 0.6
@@ -71,7 +78,7 @@ class ToyInjection(nn.Module):
         nn.init.constant_(self.head.bias, options.first)
 
     def forward(self, batch: Batch, base: Prediction, alignment: torch.Tensor) -> Prediction:
-        raw = self.head(torch.cat([batch["signal"], 0 * alignment], dim=1))
+        raw = self.head(torch.cat([batch["signal"], 0 * alignment], dim=1)).float()
         return base.corrected(self.bound * torch.tanh(raw), raw)
 
     def correctable(self, batch: Batch) -> torch.Tensor:
@@ -125,6 +132,23 @@ class ToyMetric:
         return {"error": (error.sum(1), torch.full_like(error[:, 0], error.shape[1]))}
 
 
+class ToyPictures:
+    def __init__(self, options: Options) -> None:
+        pass
+
+    def __call__(self, batch: Batch, prediction: Prediction, bound: float | None) -> list[Picture]:
+        maps = {"image": batch["image"], "target": batch["target"], "answer": prediction.value}
+        if prediction.correction is not None:
+            maps["correction"] = prediction.correction
+        scale = [("-2", "#000000"), ("2", "#ffffff")]
+        return [Picture(name, _grey(value[0, 0]), scale=scale) for name, value in maps.items()]
+
+
+def _grey(value: torch.Tensor) -> np.ndarray:
+    shade = ((value.clamp(-2, 2) + 2) / 4 * 255).round().to(torch.uint8)
+    return shade[..., None].expand(*shade.shape, 3).numpy()
+
+
 @hookimpl
 def engine_models(register: Any) -> None:
     register("toy", BaseOptions, ToyBase, target="target")
@@ -143,6 +167,11 @@ def engine_datasets(register: Any) -> None:
 @hookimpl
 def engine_losses(register: Any) -> None:
     register("square", Options, ToyLoss)
+
+
+@hookimpl
+def engine_pictures(register: Any) -> None:
+    register("toy", Options, ToyPictures)
 
 
 @hookimpl

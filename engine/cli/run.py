@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -54,8 +55,9 @@ def run(
 ) -> None:
     """Train a recipe's stages in order: gates, freeze and its proof, steps, evaluation.
 
-    Everything goes to runs/RECIPE/TIME-ID: the resolved recipe, provenance, events.jsonl, a folder a stage. Stages that
-    a run under --runs has finished, and nothing that they depend on has changed since, are taken from there.
+    Everything goes to runs/RECIPE/TIME-ID: the resolved recipe, provenance, events.jsonl, a folder a stage, and at the
+    end report.html. Stages that a run under --runs has finished, and nothing that they depend on has changed since, are
+    taken from there.
 
         engine run recipe.toml
 
@@ -77,7 +79,7 @@ def run(
         launch(processes, sys.argv[1:])
         return
     from engine.errors import InputError
-    from engine.reporting.event_log import EventLog
+    from engine.reporting.recording import recording
     from engine.reporting.trace import StepTrace
     from engine.runs.conduct import conduct, to_resume
     from engine.runs.directory import is_run
@@ -86,18 +88,20 @@ def run(
         raise InputError("--resume goes on with a run, and --fresh begins one", "give one of them")
     asked = read_recipe(recipe, overrides)
     out = console(as_json=json)
+    trackers = asked.trackers  # of a resumed run too, which may have been told to others before
     folder = None
     if resume:
         folder, asked = to_resume(asked, runs, recipe if is_run(recipe) else None)
     session = open_session(asked, out, quiet)
-    session.plugins.register_object(EventLog(), "event log")
-    plugins = plugin_profile(session, out) if profile_plugins else None
-    if profile and session.leads:
-        session.trace = StepTrace(out, session.device.type)
-        session.plugins.register_object(session.trace, "trace")
-    if json:
-        session.plugins.register_object(JsonDocument(plugins), "JSON document")
-    conduct(session, runs, folder, fresh, again=f" --processes {processes}" if processes > 1 else "")
+    say = partial(out.print, soft_wrap=True, markup=False)
+    with recording(session, trackers, say):  # before the accounts of plugins, which are kept for one thread
+        plugins = plugin_profile(session, out) if profile_plugins else None
+        if profile and session.leads:
+            session.trace = StepTrace(out, session.device.type)
+            session.plugins.register_object(session.trace, "trace")
+        if json:
+            session.plugins.register_object(JsonDocument(plugins), "JSON document")
+        conduct(session, runs, folder, fresh, again=f" --processes {processes}" if processes > 1 else "")
 
 
 class JsonDocument:

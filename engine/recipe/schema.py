@@ -233,13 +233,15 @@ class Train(Table):
 class Evaluate(Table):
     """[evaluate]: what is measured on held-out data.
 
-    key: metrics of the final table, in order. best: the metric whose minimum selects the best checkpoint.
+    key: metrics of the final table, in order. best: the metric whose minimum selects the best checkpoint. ablations:
+    what stages with the injection are measured with at their end, besides its real signal.
     """
 
     batch_size: Count = 8
     metrics: list[MetricTable] = []
     key: list[Text] = []
     best: Text | None = None
+    ablations: list[Text] = []
 
 
 Source = Literal["gt", "pred"]
@@ -297,6 +299,12 @@ def _form(value: Any) -> str:
 
 _WARP_FORMS = "'gt', 'pred', { from = , to = , over = } or { gt = , pred = }"
 Warp = Annotated[Annotated[WarpMix, Tag("mix")] | Annotated[WarpSchedule, Tag("schedule")], Discriminator(_form)]
+
+
+class TrackerTable(PluginTable):
+    """[[tracker]]: a program that is told of the run; what is written here changes no result."""
+
+    plugin: Text
 
 
 class Extend(Table):
@@ -359,6 +367,7 @@ class Recipe(Table):
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
     stages: list[Stage] = Field(default=[], alias="stage")
+    trackers: list[TrackerTable] = Field(default=[], alias="tracker")
 
     _nodes: Node | None = PrivateAttr(default=None)
     _registry: Plugins | None = PrivateAttr(default=None)
@@ -389,6 +398,10 @@ class Recipe(Table):
         # not model_dump(mode="json"): that makes an infinite option null, which would be read back as another value
         plain: dict[str, Any] = to_jsonable_python(data, inf_nan_mode="constants")
         return plain
+
+    def training(self) -> dict[str, Any]:
+        """What of `resolved()` has a part in the run; who is told of it has none."""
+        return {key: value for key, value in self.resolved().items() if key != "tracker"}
 
 
 def inner_plugins(options: Any) -> Iterator[str]:

@@ -20,7 +20,7 @@ def to_resume(recipe: Recipe, runs: Path, folder: Path | None = None) -> tuple[P
     """
     folder = folder or directory.unfinished(runs, recipe.name)
     kept = load_recipe(folder / directory.RECIPE)
-    if kept.resolved() != recipe.resolved():
+    if kept.training() != recipe.training():
         raise InputError(
             f"the recipe differs from the one that {folder} was started with", f"engine run {folder} --resume"
         )
