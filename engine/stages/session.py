@@ -264,6 +264,13 @@ class Session:
         return all(name in first for name in fields)
 
 
+def open_session(recipe: Recipe) -> Session:
+    """A session of a loaded recipe, whose events its own plugins hear."""
+    # A launcher of several processes numbers them in RANK; the first alone tells what happens.
+    leads = os.environ.get("RANK", "0") == "0"
+    return Session(recipe, recipe.registry, recipe.registry.emit if leads else lambda event: None)
+
+
 class _Undrawn(TorchFunctionMode):
     """Leaves normal numbers undrawn: on the meta device torch imports its compiler, which takes a second, for them."""
 
