@@ -32,30 +32,47 @@ from engine import events, hookspecs
 from engine.accounting import Account
 from engine.errors import EngineError, InputError, PluginError, Problem, nearest
 
-Kind = Literal["models", "exports", "injections", "datasets", "losses", "metrics", "gates", "inspections", "trackers"]
+Kind = Literal[
+    "models",
+    "exports",
+    "injections",
+    "inputs",
+    "datasets",
+    "losses",
+    "metrics",
+    "gates",
+    "inspections",
+    "pictures",
+    "trackers",
+]
 
 SINGULAR: Mapping[Kind, str] = {
     "models": "model",
     "exports": "export",
     "injections": "injection",
+    "inputs": "reader of inputs",
     "datasets": "data set",
     "losses": "loss",
     "metrics": "metric",
     "gates": "gate",
     "inspections": "inspection",
+    "pictures": "picture",
     "trackers": "tracker",
 }
 
-# Keys that the engine itself reads in a plugin's table of the recipe; an option of that name could never be set.
+# Keys that the engine itself reads in a plugin's table of the recipe, or on the command line; an option of that name
+# could never be set.
 RESERVED: Mapping[Kind, frozenset[str]] = {
     "models": frozenset({"plugin", "weights"}),
     "exports": frozenset(),
     "injections": frozenset({"plugin"}),
+    "inputs": frozenset({"out", "weights", "set", "tile", "overlap", "export", "json", "help"}),
     "datasets": frozenset({"plugin", "damaged"}),
     "losses": frozenset({"name", "weight"}),
     "metrics": frozenset({"name"}),
     "gates": frozenset({"check", "at", "on_fail", "accept", "extend"}),
     "inspections": frozenset(),
+    "pictures": frozenset(),
     "trackers": frozenset({"plugin"}),
 }
 
@@ -63,11 +80,13 @@ EXTRAS: Mapping[Kind, tuple[str, ...]] = {
     "exports": (),
     "models": ("target", "weights", "reach"),
     "injections": (),
+    "inputs": ("exports",),
     "datasets": ("files",),
     "losses": (),
     "metrics": ("produces",),
     "gates": ("needs",),
     "inspections": (),
+    "pictures": (),
     "trackers": (),
 }
 
@@ -133,7 +152,8 @@ def _words(error: BaseException) -> str:
 class Registered:
     """One thing that a plugin brings: its options model, its factory, and who brought it.
 
-    extra: `target`, `weights` and `reach` of models, `files` of data sets, `produces` of metrics, `needs` of gates.
+    extra: `target`, `weights` and `reach` of models, `exports` of inputs, `files` of data sets, `produces` of metrics,
+    `needs` of gates.
     """
 
     kind: Kind
@@ -486,6 +506,10 @@ def _check_extra(label: str, thing: Registered) -> None:
             raise PluginError(f"{label}: weights must map names to files")
         if "reach" in thing.extra and not callable(thing.extra["reach"]):
             raise PluginError(f"{label}: reach must be a function from options and (height, width) to a range")
+    if thing.kind == "inputs":
+        exports = thing.extra.get("exports")
+        if isinstance(exports, str) or not exports or not all(isinstance(name, str) for name in exports):
+            raise PluginError(f"{label}: a reader of inputs needs exports=, what is written such as ('maps',)")
     if thing.kind == "datasets" and "files" in thing.extra:
         files = thing.extra["files"]
         if isinstance(files, str) or not all(isinstance(end, str) and end.startswith(".") for end in files):

@@ -28,6 +28,8 @@ from engine.runs import verify
 
 # Tests on real files are collected where the environment says where those lie.
 collect_ignore_glob = [] if os.environ.get("ENGINE_SHARED_DATA") else ["*/test_stereo_real_*.py"]
+# And those in a browser where it says which one: `make test-browser`.
+collect_ignore_glob += [] if os.environ.get("ENGINE_BROWSER") else ["browser/*"]
 
 torch.set_num_threads(1)
 

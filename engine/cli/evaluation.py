@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from engine.cli.opening import (
+    FORM,
     JsonOption,
     RecipeArgument,
     SetOption,
     WeightsOption,
+    asked_export,
     console,
     open_session,
     print_json,
     read_recipe,
     weights_file,
 )
-
-if TYPE_CHECKING:
-    from engine.plugins import Plugins
-    from engine.training.exporting import Exporting
-
-FORM = "NAME:KEY=VALUE,..."
 
 
 def evaluate(
@@ -36,7 +32,10 @@ def evaluate(
     ] = None,
     warp: Annotated[Literal["pred", "gt"], typer.Option(help="What aligns the auxiliary signal.")] = "pred",
     ablation: Annotated[
-        Literal["none", "shuffle", "zero"], typer.Option(help="Take the signal from another sample, or blank it.")
+        str,
+        typer.Option(
+            metavar="NAME", help="The signal of another scene (shuffle), zero, or an ablation of the injection's own."
+        ),
     ] = "none",
     per_image: Annotated[
         Path | None, typer.Option("--per-image", metavar="FILE.csv", help="Write a row of figures for each sample.")
@@ -66,7 +65,7 @@ def evaluate(
     from engine.runs.directory import is_run
 
     asked = read_recipe(recipe, overrides, data)
-    writers = [_export(asked.registry, text, out_dir) for text in exports]
+    writers = [asked_export(asked.registry, text, out_dir) for text in exports]
     out = console(as_json=json)
     session = open_session(asked, out)
     system = session.system(weights_file(weights or (recipe if is_run(recipe) else None)))
@@ -83,11 +82,3 @@ def evaluate(
     out.print(evaluation_table(evaluation))
     for path in [each.folder for each in writers] + ([per_image] if per_image else []):
         out.print(f"written: {path}", soft_wrap=True, markup=False)
-
-
-def _export(registry: Plugins, text: str, out_dir: Path) -> Exporting:
-    from engine.recipe.named import asked_for
-    from engine.training.exporting import Exporting
-
-    registered, options = asked_for(registry, "exports", "--export", text)
-    return Exporting(registered.name, registered.build(options), out_dir / registered.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -57,8 +58,9 @@ def run(
 ) -> None:
     """Train a recipe's stages in order: gates, freeze and its proof, steps, evaluation.
 
-    Everything goes to runs/RECIPE/TIME-ID: the resolved recipe, provenance, events.jsonl, a folder a stage. Stages that
-    a run under --runs has finished, and nothing that they depend on has changed since, are taken from there.
+    Everything goes to runs/RECIPE/TIME-ID: the resolved recipe, provenance, events.jsonl, a folder a stage, and at the
+    end report.html. Stages that a run under --runs has finished, and nothing that they depend on has changed since, are
+    taken from there.
 
         engine run recipe.toml
 
@@ -81,6 +83,7 @@ def run(
         return
     from engine.errors import InputError, InterruptedRunError
     from engine.reporting.event_log import EventLog
+    from engine.reporting.report import Report
     from engine.reporting.trace import StepTrace
     from engine.runs import directory
     from engine.runs.execute import execute, preflight
@@ -104,6 +107,7 @@ def run(
         asked = kept
     session = open_session(asked, out, quiet)
     session.plugins.register_object(EventLog(), "event log")
+    session.plugins.register_object(Report(partial(out.print, soft_wrap=True, markup=False)), "report")
     if session.leads and trackers:
         track(session, trackers)  # before the accounts of plugins, which are kept for one thread
     plugins = plugin_profile(session, out) if profile_plugins else None

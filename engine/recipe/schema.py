@@ -233,13 +233,15 @@ class Train(Table):
 class Evaluate(Table):
     """[evaluate]: what is measured on held-out data.
 
-    key: metrics of the final table, in order. best: the metric whose minimum selects the best checkpoint.
+    key: metrics of the final table, in order. best: the metric whose minimum selects the best checkpoint. ablations:
+    what stages with the injection are measured with at their end, besides its real signal.
     """
 
     batch_size: Count = 8
     metrics: list[MetricTable] = []
     key: list[Text] = []
     best: Text | None = None
+    ablations: list[Text] = []
 
 
 Source = Literal["gt", "pred"]

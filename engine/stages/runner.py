@@ -28,6 +28,7 @@ from engine.stages.caching import training_samples
 from engine.stages.gating import Measured, action, ask, decided
 from engine.stages.key import KEY, data_identity, key_of
 from engine.stages.patterns import select_stage
+from engine.stages.pictures import keep_pictures
 from engine.stages.proof import prove_gradients, prove_identity
 from engine.stages.session import Session, stage_seed
 from engine.system import System
@@ -40,6 +41,7 @@ from engine.training.state import seed_everything
 WEIGHTS = "weights.safetensors"
 FROZEN = "frozen.json"
 CHECKPOINTS = "checkpoints"
+PICTURES = "pictures"
 
 
 @dataclass
@@ -96,8 +98,10 @@ class StageRun:
                 )
             self._write(ENTRY, {})
         frozen = self.train(system, store, resume)
-        measured = Measured(self.session, system, self.stage.name, self.folder, self.stage.injection)
+        measured = Measured(self.session, system, self.stage.name, self.folder, self.stage.injection, "after")
         self._measure(measured, "after")
+        for ablation in self.session.recipe.evaluate.ablations if self.stage.injection else ():
+            measured.evaluate(ablation=ablation)
         for gate in self._gates("exit"):
             self._judge(gate, measured, extensions_left=0)
         return self._hand_on(system, frozen, time.perf_counter() - began)
@@ -336,6 +340,7 @@ class StageRun:
                 self.rows.append(self._row(moment, warp, "val", evaluation))
         if moment in ("before", "after"):
             self._measure_retention(measured.system, moment)
+            keep_pictures(self.session, measured.system, self.stage.injection, self.folder / PICTURES / moment)
         return evaluation
 
     def _measure_retention(self, system: System, moment: str) -> None:

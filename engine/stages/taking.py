@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -9,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from engine.checkpoints.record import RECORD
+from engine.events import LOG
 from engine.files import read_json, write_json, write_whole
 from engine.stages.runner import CHECKPOINTS, WEIGHTS
+
+TOLD = ("stage_frozen", "step", "evaluated")
 
 
 def take_over(run: Path, stage: str, parent: str | None, into: Path, provenance: Mapping[str, Any]) -> dict[str, Any]:
@@ -27,10 +31,25 @@ def take_over(run: Path, stage: str, parent: str | None, into: Path, provenance:
     source, target = run / f"stage-{stage}", into / f"stage-{stage}"
     record = read_json(source / RECORD)
     _copy(source, target)
+    if not (source / LOG).exists():  # it trained there, and was not taken over in its turn
+        _put(lambda log, at: at.write_bytes(b"".join(_told_of(log, stage))), run / LOG, target / LOG)
     origin = {"trained_in": str(run), "provenance": provenance}
     record["reused"] = record.get("reused", origin) | {"taken_from": str(run)}
     write_json(target / RECORD, record)
     return record
+
+
+def _told_of(log: Path, stage: str) -> Iterator[bytes]:
+    """The lines of a run's event log that tell how a stage trained, for the curves of who takes it over."""
+    if not log.is_file() or log.is_symlink():
+        return
+    for line in log.read_bytes().splitlines(keepends=True):
+        try:
+            event = json.loads(line)
+        except ValueError:  # half a line, which a killed run left
+            continue
+        if isinstance(event, Mapping) and event.get("event") in TOLD and event.get("stage", event.get("name")) == stage:
+            yield line
 
 
 def _extensions(run: Path, parent: str) -> Iterator[Path]:

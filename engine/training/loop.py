@@ -113,8 +113,13 @@ def train(task: Task, resume: Checkpoint | None = None) -> None:
         guard.see(figure)
         meter.add(figure, [figure] if terms[0] is loss else [read(term) for term in terms], 1 / accumulate)
 
+    def settle(measure: bool, save: bool) -> None:
+        began = time.perf_counter()
+        _settle(task, state, measure, save)
+        meter.leave_out(time.perf_counter() - began)
+
     if progress.unmeasured:
-        _settle(task, state, measure=True, save=True)
+        settle(measure=True, save=True)
     while progress.step < stage.steps:
         set_learning_rates(optimizer, factor(progress.step, stage.steps, settings.schedule))
         warp = draw_warp(task.seed, stage, progress.step)
@@ -150,7 +155,7 @@ def train(task: Task, resume: Checkpoint | None = None) -> None:
         if measure or save or last or stop:
             progress.skipped += review(task, guard, progress, parallel.publish)
             progress.unmeasured = measure
-            _settle(task, state, measure=measure and not stop, save=save or last or stop)
+            settle(measure=measure and not stop, save=save or last or stop)
         if stop:
             raise InterruptedRunError(f"stopped by {task.stop.cause} at step {progress.step} of stage {stage.name}")
     state.keep_average(task.selection)

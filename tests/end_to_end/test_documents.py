@@ -8,8 +8,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+import skimage
 import torch
 from conftest import Command, WriteRecipe
+from PIL import Image
 from toy_world import STAGE_A
 
 ROOT = Path(__file__).parents[2]
@@ -49,7 +51,18 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.usefixtures("quick_processes")
+@pytest.fixture
+def pairs(project: Path) -> None:
+    """A real pair of 185 x 125 px where the commands of the documents look for pairs."""
+    for side in ("left", "right"):
+        with Image.open(Path(skimage.__file__).parent / "data" / f"motorcycle_{side}.png") as shipped:
+            small = shipped.resize((185, 125))
+        for path in (f"{side}.png", f"{side}/1.png", f"pairs/1_{side}.png"):
+            (project / path).parent.mkdir(exist_ok=True)
+            small.save(project / path)
+
+
+@pytest.mark.usefixtures("quick_processes", "pairs")
 def test_every_command_of_the_readme_runs(engine: Command, project: Path) -> None:
     found = commands("README.md")
     run = engine("run", "recipes/s2m2_pol.toml", *shrunk())
@@ -97,6 +110,13 @@ def test_every_command_of_the_page_on_comparing_runs(engine: Command, toy_recipe
         outcome = engine(*(names.get(word, word) for word in words))
         assert outcome.code == 0, f"{words}: {outcome.err}"
     assert len(found) == 4
+
+
+@pytest.mark.usefixtures("pairs")
+def test_every_command_of_the_page_on_predictions_runs(engine: Command, project: Path) -> None:
+    for words in commands("docs/predict.md")[1:]:  # the first one stands in the readme
+        assert engine(*words).code == 0
+    assert sorted(path.name for path in (project / "runs" / "predict").iterdir()) == ["1", "1_left"]
 
 
 def test_the_plugin_of_the_guide_is_checked_and_trained(engine: Command, project: Path) -> None:
