@@ -219,6 +219,7 @@ def test_a_run_is_told_with_its_recipe_its_figures_and_its_verdicts(
         tags |= told
     assert tags["run"] == str(run)
     assert tags["status"] == "done"
+    assert tags["report"] == str(run / "report.html")
     assert re.match(r"pass \(go on\): .*9", tags["gate.B.exit.threshold"])
     assert re.match(r"fail \(go on, overridden\): .*0\.001", tags["gate.B.exit.threshold.2"])
     assert heard["end"] == [["done"]]
