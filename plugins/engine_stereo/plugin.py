@@ -15,7 +15,8 @@ def engine_losses(register: Register) -> None:
     """Losses on disparity, confidence and visibility."""
     register("disparity_l1", options.DisparityL1Options, "engine_stereo.losses:DisparityL1")
     register("disparity_smooth_l1", options.DisparitySmoothL1Options, "engine_stereo.losses:DisparitySmoothL1")
-    register("sequence", options.SequenceOptions, "engine_stereo.losses:Sequence")
+    register("sequence", options.SequenceOptions, "engine_stereo.sequence:Sequence")
+    register("initial_disparity", options.InitialOptions, "engine_stereo.sequence:Initial")
     register("confidence_bce", options.ConfidenceOptions, "engine_stereo.losses:ConfidenceBCE")
     register("visibility_bce", options.VisibilityOptions, "engine_stereo.losses:VisibilityBCE")
 

@@ -26,6 +26,7 @@ def test_everything_registered_can_be_built_from_its_default_options():
         "disparity_l1",
         "disparity_smooth_l1",
         "sequence",
+        "initial_disparity",
         "confidence_bce",
         "visibility_bce",
         "epe",
