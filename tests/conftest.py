@@ -26,8 +26,10 @@ from engine.cli import processes
 from engine.cli.main import main
 from engine.runs import verify
 
-# Tests on real files are collected where the environment says where those lie.
-collect_ignore_glob = [] if os.environ.get("ENGINE_SHARED_DATA") else ["*/test_stereo_real_*.py"]
+# Tests on real files, and on the checkouts of published networks, are collected where the environment says where those
+# lie.
+REAL = {"ENGINE_SHARED_DATA": "*/test_stereo_real_*.py", "ENGINE_CHECKOUTS": "*/test_checkouts_real.py"}
+collect_ignore_glob = [files for variable, files in REAL.items() if not os.environ.get(variable)]
 
 torch.set_num_threads(1)
 
