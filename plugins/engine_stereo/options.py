@@ -63,6 +63,28 @@ class InitialOptions(Options):
     below: Pixels | None = Field(None, description="px of full resolution; a truth that is not below counts as unknown")
 
 
+class PhotometricOptions(Options):
+    """Options of `photometric`."""
+
+    structure: float = Field(0.85, ge=0, le=1, description="share of structural dissimilarity; the rest is difference")
+
+
+class SmoothnessOptions(Options):
+    """Options of `smoothness`."""
+
+    edges: float = Field(
+        10.0, ge=0, description="how much a change of the picture, 0 to 1, excuses one of the disparity"
+    )
+
+
+class EdgeOptions(Options):
+    """Options of `disparity_edges`."""
+
+    distances: list[Annotated[int, Field(ge=1)]] = Field(
+        [1, 2, 4], min_length=1, description="px between the two pixels of a pair"
+    )
+
+
 class ConfidenceOptions(Options):
     """Options of `confidence_bce`."""
 
