@@ -63,12 +63,17 @@ def _copied(arguments: Sequence[Any]) -> tuple[Any, ...]:
 
 @contextmanager
 def _unmoved_statistics(owner: nn.Module, enabled: bool) -> Iterator[None]:
-    """Batch normalisation keeps the statistics of the first run: the second sees the same batch once more."""
-    buffers = [buffer for norm in batch_norms(owner) if norm.training for buffer in norm.buffers()] if enabled else []
-    before = [buffer.clone() for buffer in buffers]
+    """Batch normalisation keeps the statistics of the first run: the second sees the same batch once more.
+
+    It moves copies meanwhile. Putting the old values back into the same tensors would be a change in place, which the
+    rest of the backward pass does not allow.
+    """
+    norms = [norm for norm in batch_norms(owner) if norm.training] if enabled else []
+    before = [dict(norm._buffers) for norm in norms]
+    for norm in norms:
+        norm._buffers.update({name: buffer.clone() for name, buffer in norm._buffers.items() if buffer is not None})
     try:
         yield
     finally:
-        with torch.no_grad():
-            for buffer, value in zip(buffers, before, strict=True):
-                buffer.copy_(value)
+        for norm, buffers in zip(norms, before, strict=True):
+            norm._buffers.update(buffers)

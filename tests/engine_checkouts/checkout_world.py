@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -74,3 +76,54 @@ def slanted_pair(height: int = 64, width: int = 96, nearest: float = 8.0, farthe
     truth = rows[None, None, :, None].expand(1, 1, -1, width).contiguous()
     place = torch.arange(width, dtype=torch.float32) - truth
     return {"left": scene[..., :width], "right": right, "disparity": truth, "valid": place >= 0}
+
+
+def one_stage(folder: Path, preset: str, checkout: Path, idle: Sequence[str] = ()) -> Path:
+    """A recipe of one stage on the embedded scenes; `idle` is frozen beside what no gradient reaches.
+
+    The losses are means of samples, all of whose pixels are valid: two processes with a sample each have the loss that
+    one has with both.
+    """
+    model = {"plugin": "checkout", "preset": preset, "checkout": str(checkout), **SMALL[preset]}
+    frozen = [*PRESETS[preset].never_trained(), *idle]
+    initial = ', { name = "initial_disparity" }' if PRESETS[preset].train.initial else ""
+    path = folder / f"{preset}.toml"
+    path.write_text(
+        f"""
+name = "{preset}"
+[model]
+{"".join(f"{key} = {json.dumps(value)}" + chr(10) for key, value in model.items())}
+[data]
+train = {{ plugin = "polarized_scenes", split = "train" }}
+val = {{ plugin = "polarized_scenes", split = "val" }}
+[train]
+optimizer = {{ lr = 2e-4, weight_decay = 0.0 }}
+losses = [{{ name = "sequence", average = "samples" }}{initial}]
+[evaluate]
+metrics = [{{ name = "epe" }}]
+key = ["epe/all"]
+best = "epe/all"
+[[stage]]
+name = "train"
+trainable = ["base.**"]
+frozen = {json.dumps(frozen)}
+steps = 3
+"""
+    )
+    return path
+
+
+def tiny(steps: int, **more: object) -> list[str]:
+    """Arguments that make `one_stage` small; `more` with "__" for the dots of a key."""
+    scenes = {"count": 4, "height": 64, "width": 96}
+    values = {
+        "train.batch_size": 2,
+        "train.log_every": 1,
+        "model.train_iters": 3,
+        "model.valid_iters": 3,
+        **{f"data.{split}.{key}": value for split in ("train", "val") for key, value in scenes.items()},
+        "data.train.crop": [64, 96],
+        "stage.train.steps": steps,
+        **{key.replace("__", "."): value for key, value in more.items()},
+    }
+    return [part for key, value in values.items() for part in ("--set", f"{key}={json.dumps(value)}")]

@@ -120,11 +120,15 @@ def test_half_precision_on_a_cpu_is_refused_where_it_ends_the_process() -> None:
 # -- Recomputing -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("precision", [None, torch.bfloat16])
-def test_recomputed_segments_give_the_gradient_of_the_plain_network(precision: torch.dtype | None) -> None:
+@pytest.mark.parametrize(
+    ("segments", "precision"), [*(([each], None) for each in SEGMENTS), (SEGMENTS, None), (SEGMENTS, torch.bfloat16)]
+)
+def test_recomputed_segments_give_the_gradient_of_the_plain_network(
+    segments: list[str], precision: torch.dtype | None
+) -> None:
     changed = {"cpu_bf16": True}
     plain = trainable(network(changed=changed, freeze_bn=False))
-    spared = trainable(network(changed=changed, freeze_bn=False, checkpoint_segments=SEGMENTS))
+    spared = trainable(network(changed=changed, freeze_bn=False, checkpoint_segments=segments))
     with torch.autocast("cpu", precision, enabled=precision is not None):
         expected, found = gradients(plain), gradients(spared)
     assert found.keys() == expected.keys()
@@ -132,6 +136,15 @@ def test_recomputed_segments_give_the_gradient_of_the_plain_network(precision: t
         assert torch.equal(found[name], gradient), name
     for (name, buffer), (_, other) in zip(plain.named_buffers(), spared.named_buffers(), strict=True):
         assert torch.equal(buffer, other), f"{name} saw a batch twice"
+
+
+def test_recomputing_changes_no_statistics_in_place() -> None:
+    # Some networks' backward pass still needs them, and torch then refuses to go on.
+    made = trainable(network(freeze_bn=False, checkpoint_segments=SEGMENTS))
+    loss = loss_of(made, pair())
+    versions = {name: buffer._version for name, buffer in made.named_buffers()}
+    loss.backward()
+    assert {name: buffer._version for name, buffer in made.named_buffers()} == versions
 
 
 def test_recomputed_segments_keep_fewer_activations() -> None:

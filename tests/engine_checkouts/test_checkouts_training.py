@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from checkout_world import FOLDERS, network, options, pair, trainable
+from checkout_world import FOLDERS, network, one_stage, options, pair, tiny, trainable
 from conftest import Command, events_of, only_run, weights_of
 from engine_checkouts.arguments import arguments, read_config
 from engine_checkouts.preset import Preset
@@ -130,6 +130,19 @@ losses = [{{ name = "disparity_smooth_l1" }}, {{ name = "sequence", rule = "spre
     done = engine("run", recipe, *sets())
     assert done.code == 0, done.err
     assert {event["stage"] for event in events_of(only_run(tmp_path, "raft"), "step")} == {"A", "B", "C"}
+
+
+def test_two_processes_learn_what_one_learns(two: Command, engine: Command, tmp_path: Path) -> None:
+    # Dropout, of the attention alone, draws other numbers in each process: it rests here.
+    path = one_stage(tmp_path, "foundation_stereo", FOLDERS["foundation_stereo"], idle=["base.cost_agg.atts.**"])
+    both = two("run", path, *tiny(2, train__batch_size=1), "--runs", "two")
+    assert both.code == 0, both.err
+    assert engine("run", path, *tiny(2), "--runs", "one").code == 0
+    (shared,), (alone,) = ((tmp_path / runs / "foundation_stereo").iterdir() for runs in ("two", "one"))
+    losses = [[event["loss"] for event in events_of(run, "step")] for run in (shared, alone)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    one, other = (weights_of(run, "train") for run in (shared, alone))
+    assert all(torch.allclose(one[name], other[name], atol=1e-5) for name in one)
 
 
 def test_a_random_backbone_stops_the_run_before_anything_is_trained(engine: Command, tmp_path: Path) -> None:
