@@ -78,14 +78,14 @@ def slanted_pair(height: int = 64, width: int = 96, nearest: float = 8.0, farthe
     return {"left": scene[..., :width], "right": right, "disparity": truth, "valid": place >= 0}
 
 
-def one_stage(folder: Path, preset: str, checkout: Path, idle: Sequence[str] = ()) -> Path:
-    """A recipe of one stage on the embedded scenes; `idle` is frozen beside what no gradient reaches.
+def one_stage(folder: Path, preset: str, checkout: Path, rests: Sequence[str] = ()) -> Path:
+    """A recipe of one stage on the embedded scenes; `rests` is frozen beside what no gradient reaches.
 
     The losses are means of samples, all of whose pixels are valid: two processes with a sample each have the loss that
     one has with both.
     """
     model = {"plugin": "checkout", "preset": preset, "checkout": str(checkout), **SMALL[preset]}
-    frozen = [*PRESETS[preset].never_trained(), *idle]
+    frozen = [*PRESETS[preset].never_trained(), *rests]
     initial = ', { name = "initial_disparity" }' if PRESETS[preset].train.initial else ""
     path = folder / f"{preset}.toml"
     path.write_text(

@@ -133,8 +133,10 @@ losses = [{{ name = "disparity_smooth_l1" }}, {{ name = "sequence", rule = "spre
 
 
 def test_two_processes_learn_what_one_learns(two: Command, engine: Command, tmp_path: Path) -> None:
-    # Dropout, of the attention alone, draws other numbers in each process: it rests here.
-    path = one_stage(tmp_path, "foundation_stereo", FOLDERS["foundation_stereo"], idle=["base.cost_agg.atts.**"])
+    # Dropout, of the attention alone, draws other numbers in each process. A bias before an instance normalisation has no
+    # effect: its gradient is rounding, of which the optimiser makes whole steps.
+    rests = ["base.cost_agg.atts.**", "base.feature.stem.0.bias", "base.feature.stages.*.0.bias"]
+    path = one_stage(tmp_path, "foundation_stereo", FOLDERS["foundation_stereo"], rests)
     both = two("run", path, *tiny(2, train__batch_size=1), "--runs", "two")
     assert both.code == 0, both.err
     assert engine("run", path, *tiny(2), "--runs", "one").code == 0
@@ -142,7 +144,8 @@ def test_two_processes_learn_what_one_learns(two: Command, engine: Command, tmp_
     losses = [[event["loss"] for event in events_of(run, "step")] for run in (shared, alone)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     one, other = (weights_of(run, "train") for run in (shared, alone))
-    assert all(torch.allclose(one[name], other[name], atol=1e-5) for name in one)
+    apart = {name: (one[name] - other[name]).abs().max().item() for name in one}
+    assert max(apart.values()) < 1e-5, {name: size for name, size in apart.items() if size >= 1e-5}
 
 
 def test_a_random_backbone_stops_the_run_before_anything_is_trained(engine: Command, tmp_path: Path) -> None:
