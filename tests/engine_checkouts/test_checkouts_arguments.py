@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import subprocess
 from argparse import Namespace
 from pathlib import Path
 
 import pytest
 from checkout_world import FOLDERS, copied, network, options
 from engine_checkouts.arguments import Arguments, arguments, called
+from engine_checkouts.origin import commit_of
 from engine_checkouts.presets import FOUNDATION_STEREO, RAFT_STEREO
 from pydantic import ValidationError
 
@@ -99,11 +101,31 @@ def test_a_commit_may_be_asked_for_by_its_first_digits(tmp_path: Path, monkeypat
         options("raft_stereo", commit="ffff")
 
 
-def test_an_unknown_commit_is_told_and_a_known_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    (note,) = network("raft_stereo").notes
+def test_an_unknown_commit_is_told_and_a_known_one_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (note,) = network("raft_stereo", checkout=copied(FOLDERS["raft_stereo"], tmp_path / "RAFT-Stereo")).notes
     assert (note.level, "its commit is unknown" in note.text) == ("warning", True)
+    monkeypatch.setattr("engine_checkouts.options.commit_of", lambda folder: "ffff")
+    (note,) = network("raft_stereo").notes
+    assert "is at commit ffff; RAFTStereo was tried here with 6068c1a26f84" in note.text
     monkeypatch.setattr("engine_checkouts.options.commit_of", lambda folder: RAFT_STEREO.commits[0])
     assert not network("raft_stereo").notes
+
+
+def test_the_commit_is_that_of_the_repository_which_tracks_the_folder(tmp_path: Path) -> None:
+    def git(*words: str) -> str:
+        who = ("-c", "user.name=Somebody", "-c", "user.email=somebody@example.com")
+        return subprocess.run(["git", "-C", tmp_path, *who, *words], check=True, capture_output=True, text=True).stdout
+
+    inner, foreign = tmp_path / "repository" / "Net", tmp_path / "repository" / "foreign"
+    for folder in (inner, foreign):
+        folder.mkdir(parents=True)
+        (folder / "net.py").touch()
+    git("init", "-q")
+    git("add", "repository/Net")
+    git("commit", "-qm", "One.")
+    assert commit_of(inner) == git("rev-parse", "HEAD").strip()
+    assert commit_of(foreign) == "", "a folder that only lies there has not the commit of the repository around it"
+    assert commit_of(tmp_path / "absent") == ""
 
 
 def test_a_folder_that_is_not_there_or_holds_something_else_is_told_with_the_way_to_get_it(tmp_path: Path) -> None:

@@ -280,9 +280,7 @@ def test_two_processes_learn_what_one_learns(two: Command, engine: Command, tmp_
     apart = {name: (one[name] - other[name]).abs() for name in one if one[name].is_floating_point()}
     near = sum(int((each < 1e-5).sum()) for each in apart.values()) / sum(each.numel() for each in apart.values())
     far = sorted(((each.max().item(), name) for name, each in apart.items()), reverse=True)[:3]
-    print(
-        f"two processes: losses {losses[0]}, one: {losses[1]}; within 1e-5 are {near:.4%} of the weights, farthest {far}"
-    )
+    print(f"losses of two processes {losses[0]}, of one {losses[1]}; {near:.4%} of weights within 1e-5, farthest {far}")
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
-    # What has no effect, as a bias before an instance normalisation, has rounding for a gradient, and AdamW steps by it.
+    # What has no effect, as a bias before an instance normalisation, has rounding for a gradient, and AdamW takes it.
     assert near > 0.99
