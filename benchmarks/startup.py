@@ -19,7 +19,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-BEGIN, END = "<!-- bench-startup: begin -->", "<!-- bench-startup: end -->"
+from page import replaced
+
 RECIPE = str(Path(__file__).parents[1] / "recipes" / "s2m2_pol.toml")
 PACKAGES = ("torch", "pydantic", "typer", "rich")
 COMPLETION = {"_ENGINE_COMPLETE": "complete_bash", "COMP_WORDS": "engine che", "COMP_CWORD": "1"}
@@ -76,15 +77,6 @@ def table(measured: Sequence[Row], caption: str) -> str:
     return "\n".join(lines)
 
 
-def replaced(page: str, text: str) -> str:
-    """The page with what stands between its two marks replaced."""
-    before, found, rest = page.partition(BEGIN)
-    _, ended, after = rest.partition(END)
-    if not (found and ended):
-        raise SystemExit(f"the page has no marks {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
@@ -110,7 +102,7 @@ def main() -> None:
     text = table(measured, caption)
     print(text)
     if options.write:
-        options.write.write_text(replaced(options.write.read_text(), text))
+        options.write.write_text(replaced(options.write.read_text(), "bench-startup", text))
 
 
 if __name__ == "__main__":

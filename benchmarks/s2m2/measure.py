@@ -20,8 +20,11 @@ from pathlib import Path
 
 import torch
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for what all measurements share
+
+from page import replaced  # found by the line above
+
 ROOT = Path(__file__).parents[2]
-BEGIN, END = "<!-- bench-s2m2: begin -->", "<!-- bench-s2m2: end -->"
 VERSIONS = ("forward", "forward and backward")
 SWITCHES = (
     "as shipped",
@@ -31,8 +34,8 @@ SWITCHES = (
     "optimiser: foreach",
     "checkpointing = true",
     'precision = "bf16"',
-    "compile = true",
 )
+COMPILED = ("as shipped", "compile = true")
 LOADING = ("0 workers", "1 worker")
 SAVING = ("save, waiting for the disk", "save, in the background")
 
@@ -103,21 +106,14 @@ def difference(rows: Sequence[Row], folder: Path) -> str:
     return f"Disparities differ by at most {apart[0]:.1e} px, visibilities and confidences by {max(apart[1:]):.1e}."
 
 
-def replaced(page: str, text: str) -> str:
-    """The page with what stands between its two marks replaced."""
-    before, found, rest = page.partition(BEGIN)
-    _, ended, after = rest.partition(END)
-    if not (found and ended):
-        raise SystemExit(f"the page has no marks {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--before", default="032954d", help="the revision to compare with")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=3, help="calls of a process; the best of them counts")
-    parser.add_argument("--only", choices=("versions", "switches", "loading", "saving"), help="one of the tables")
+    parser.add_argument(
+        "--only", choices=("versions", "switches", "compiled", "loading", "saving"), help="one of the tables"
+    )
     parser.add_argument("--write", type=Path, help="a page with marks to write the tables into")
     options = parser.parse_args()
     parts, begun = [], os.getloadavg()[0]
@@ -132,6 +128,7 @@ def main() -> None:
                 parts.append(f"### {what.capitalize()}\n\n{table(rows, names)}\n\n{same}")
     for key, title, cells, repeats in (
         ("switches", "A training step of size S", SWITCHES, options.repeats),
+        ("compiled", "The same step compiled, once that is done", COMPILED, options.repeats),
         ("loading", "A training step of size nano, waiting for its batch included", LOADING, 5 * options.repeats),
         ("saving", "The worst of fifty short steps, one of which saves 200 MB", SAVING, options.repeats),
     ):
@@ -150,7 +147,7 @@ def main() -> None:
     text = "\n\n".join([about, *parts])
     print(text)
     if options.write:
-        options.write.write_text(replaced(options.write.read_text(), text))
+        options.write.write_text(replaced(options.write.read_text(), "bench-s2m2", text))
 
 
 if __name__ == "__main__":

@@ -72,7 +72,9 @@ def mix_neighbours(maps: Tensor, logits: Tensor) -> Tensor:
     scale = logits.shape[-1] // width
     weights = logits.float().softmax(1).contiguous()
     weights = weights.view(batch, NEIGHBOURS, height, scale, width, scale)
-    padded = F.pad(maps, (1, 1, 1, 1), mode="replicate")
+    # Not F.pad(mode="replicate"): torch 2.13's compiler takes its gradient to have another layout, and fails.
+    wide = torch.cat((maps[..., :1], maps, maps[..., -1:]), -1)
+    padded = torch.cat((wide[..., :1, :], wide, wide[..., -1:, :]), -2)
     mixed = maps.new_zeros(())
     for k, weight in enumerate(weights.split(1, 1)):
         top, left = divmod(k, 3)
