@@ -240,16 +240,18 @@ def test_what_was_trained_is_read_by_the_authors_own_class(engine: Command, tmp_
     assert torch.equal(authors.state_dict()[name], weights_of(run, "train")[f"base.{name}"])
 
 
-def test_three_stages_with_the_polarisation_correction(engine: Command, tmp_path: Path) -> None:
-    weights = tmp_path / "random.pth"
-    torch.save({"model": network().state_dict()}, weights)
+@pytest.mark.parametrize("preset", list(FOLDERS))
+def test_three_stages_with_the_polarisation_correction(engine: Command, tmp_path: Path, preset: str) -> None:
     sets = [part for value in tiny(1)[1::2] if not value.startswith("stage.train") for part in ("--set", value)]
     for stage in "ABC":
         sets += ["--set", f"stage.{stage}.steps=2"]
     sets += ["--set", "stage.B.batch_size=2", "--set", 'stage.B.gate.feasibility.accept=["warn", "undetermined"]']
-    sets += ["--set", f"model.checkout={FOLDERS['foundation_stereo']}", "--set", f"model.weights={weights}"]
-    sets += ["--set", "model.allow_random_backbone=true"]
-    done = engine("run", RECIPES / "foundation_stereo_pol.toml", *sets)
+    sets += ["--set", f"model.checkout={FOLDERS[preset]}"]
+    if preset == "foundation_stereo":
+        weights = tmp_path / "random.pth"
+        torch.save({"model": network().state_dict()}, weights)
+        sets += ["--set", f"model.weights={weights}", "--set", "model.allow_random_backbone=true"]
+    done = engine("run", RECIPES / f"{preset}_pol.toml", *sets)
     assert done.code == 0, done.err
     print(done.out[done.out.index("held-out data") :])
 

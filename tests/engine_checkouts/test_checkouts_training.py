@@ -18,7 +18,12 @@ from engine_checkouts.ship import ship
 from engine.errors import InputError
 
 RECIPES = Path(__file__).parents[2] / "recipes"
-NAMES = ("foundation_stereo", "foundation_stereo_finetune", "foundation_stereo_pol")
+PRESET_OF = {
+    "foundation_stereo": "foundation_stereo",
+    "foundation_stereo_finetune": "foundation_stereo",
+    "foundation_stereo_pol": "foundation_stereo",
+    "raft_stereo_pol": "raft_stereo",
+}
 SCENES = {"count": "4", "height": "64", "width": "96"}
 TINY = {
     "train.batch_size": "2",
@@ -65,17 +70,17 @@ def check_shipped(path: Path, trained: dict[str, torch.Tensor]) -> None:
     assert (again.vit_size, again.max_disp) == ("vits", 64)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "preset"), PRESET_OF.items())
 def test_the_recipes_are_right_with_a_checkout_and_told_to_be_unseen_without(
-    engine: Command, tmp_path: Path, name: str
+    engine: Command, tmp_path: Path, name: str, preset: str
 ) -> None:
     recipe = RECIPES / f"{name}.toml"
-    checked = engine("check", recipe, "--set", f"model.checkout={FOLDERS['foundation_stereo']}")
+    checked = engine("check", recipe, "--set", f"model.checkout={FOLDERS[preset]}")
     assert checked.code == 0, checked.err
     assert "globs" not in checked.out
     unseen = engine("check", recipe, "--set", f"model.checkout={tmp_path / 'absent'}")
     assert unseen.code == 0, unseen.err
-    assert "its globs were not looked at: there is no checkout of FoundationStereo" in unseen.out
+    assert f"its globs were not looked at: there is no checkout of {PRESETS[preset].network}" in unseen.out
     mistaken = engine("check", recipe, "--set", f"model.checkout={tmp_path / 'absent'}", "--set", "model.max_disp=100")
     assert mistaken.code == 2
     assert "'max_disp' is 100" in mistaken.err
@@ -114,22 +119,11 @@ def test_three_stages_train_on_a_foundation_stereo_base_that_resumes_and_is_ship
     assert all(torch.equal(tensor, c[name]) for name, tensor in weights_of(twin, "C").items())
 
 
-def test_the_same_recipe_trains_raft_stereo(engine: Command, tmp_path: Path) -> None:
-    recipe = tmp_path / "raft.toml"
-    recipe.write_text(
-        f"""
-extends = "{RECIPES / "s2m2_pol.toml"}"
-name = "raft"
-model = {{ plugin = "checkout", preset = "raft_stereo", checkout = "{FOLDERS["raft_stereo"]}" }}
-train = {{ losses = [{{ name = "sequence", rule = "spread" }}] }}
-[[stage]]
-name = "C"
-losses = [{{ name = "disparity_smooth_l1" }}, {{ name = "sequence", rule = "spread" }}]
-"""
-    )
-    done = engine("run", recipe, *sets())
+def test_the_three_stages_train_on_a_raft_stereo_base(engine: Command, tmp_path: Path) -> None:
+    done = engine("run", RECIPES / "raft_stereo_pol.toml", *sets(model__checkout=FOLDERS["raft_stereo"]))
     assert done.code == 0, done.err
-    assert {event["stage"] for event in events_of(only_run(tmp_path, "raft"), "step")} == {"A", "B", "C"}
+    run = only_run(tmp_path, "raft_stereo_pol")
+    assert [event["stage"] for event in events_of(run, "step")] == ["A", "A", "B", "B", "C", "C"]
 
 
 def test_two_processes_learn_what_one_learns(two: Command, engine: Command, tmp_path: Path) -> None:
