@@ -30,7 +30,7 @@ def arguments(preset: Preset, options: NetworkOptions) -> Arguments:
     """The preset's arguments, over them those of the authors' file, over them the recipe's.
 
     What the authors' file says beyond is passed on, since their own classes ignore it. Raises InputError with every
-    argument that cannot work, and every one of the recipe's that the network does not know.
+    argument that cannot work, and every option of the recipe's that means nothing to the network.
     """
     given = options.given()
     values = Arguments({**preset.arguments, **(read_config(options.config) if options.config else {}), **given})
@@ -45,9 +45,21 @@ def arguments(preset: Preset, options: NetworkOptions) -> Arguments:
         for rule in preset.rules
         if not _holds(rule.holds, values[rule.argument])
     ]
+    problems += _without_effect(preset, options)
     if problems:
         raise InputError(problems, "`engine plan` shows the options of [model] as they are resolved")
     return values
+
+
+def _without_effect(preset: Preset, options: NetworkOptions) -> list[Problem]:
+    """What is asked for and means nothing to this network."""
+    problems = []
+    if options.disparity_attention == "paper" and preset.attention is None:
+        what = f"nothing is known of an attention over disparity in {preset.network}"
+        problems.append(Problem("", what, 'disparity_attention = "checkout"'))
+    if preset.iterations is None and (options.train_iters or options.valid_iters):
+        problems.append(Problem("", f"{preset.network} does not iterate", "neither train_iters nor valid_iters"))
+    return problems
 
 
 def called(make: Callable[..., Any], values: Arguments, form: str) -> Any:

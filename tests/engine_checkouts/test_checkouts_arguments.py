@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import subprocess
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,13 @@ def test_an_argument_that_a_network_does_not_take_is_refused() -> None:
         arguments(RAFT_STEREO, options("raft_stereo", max_disp=64))
     with pytest.raises(ValidationError, match="multiple of 32"):
         options(max_disp=100)
+
+
+def test_an_option_without_effect_is_refused() -> None:
+    with pytest.raises(InputError, match="nothing is known of an attention over disparity in RAFTStereo"):
+        arguments(RAFT_STEREO, options("raft_stereo", disparity_attention="paper"))
+    with pytest.raises(InputError, match="RAFTStereo does not iterate"):
+        arguments(replace(RAFT_STEREO, iterations=None), options("raft_stereo"))
 
 
 def test_a_config_that_is_no_table_is_told(tmp_path: Path) -> None:
