@@ -198,3 +198,45 @@ class Inspection(Protocol):
     def findings(self) -> Sequence[Finding]:
         """What is wrong, the worst first."""
         ...
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """What a tracker is told first.
+
+    name: of the recipe. id: of the run, TIME-ID, the same when it is resumed. directory: the run's, absolute. params:
+    the resolved recipe, flat, as {"stage.B.steps": 250}, without what it says of trackers.
+    """
+
+    name: str
+    id: str
+    directory: Path
+    resumed: bool
+    params: Mapping[str, Any]
+
+
+class Tracker(Protocol):
+    """Passes a run on to another program, such as a server of experiments.
+
+    Called by one thread, never by the one that trains, in the order of the run and `begin` first. What it raises never
+    ends the run: a warning says so once, the call is counted as missed, and a later one, `begin` too where it was that
+    one, is tried again. where: whom messages shall name, such as "http://localhost:5000".
+    """
+
+    where: str
+
+    def begin(self, run: TrackedRun) -> None:
+        """The run begins, or goes on after an interruption."""
+        ...
+
+    def figures(self, step: int, figures: Mapping[str, float]) -> None:
+        """Figures by name, "train/loss" or "val/error", at a step of the whole run; the same may come again."""
+        ...
+
+    def tags(self, step: int, tags: Mapping[str, str]) -> None:
+        """Texts by name, "gate.B.entry.feasibility" -> its verdict; a later one replaces an earlier."""
+        ...
+
+    def end(self, status: str) -> None:
+        """The run is over: "done", "refused", "diverged", "interrupted" or "failed"."""
+        ...

@@ -12,13 +12,17 @@ from engine.contracts import Evaluation, Verdict
 
 @dataclass(frozen=True)
 class RunStarted:
-    """name of the recipe, directory of the run, stages as (name, title, steps) in order."""
+    """name of the recipe, directory of the run, stages as (name, title, steps) in order.
+
+    gates: all that will be asked, as (stage, "entry" or "exit", check) in the recipe's order.
+    """
 
     name: str
     directory: Path
     stages: Sequence[tuple[str, str, int]]
     resumed: bool
     device: str
+    gates: Sequence[tuple[str, str, str]] = ()
 
 
 @dataclass(frozen=True)
@@ -126,7 +130,11 @@ class RunFinished:
 
 @dataclass(frozen=True)
 class Note:
-    """A sentence for the user; `details` hold its figures, or `done` and `total` of a long preparation."""
+    """A sentence for the user; `details` hold its figures, or `done` and `total` of a long preparation.
+
+    Of a `stage` that has work behind it they hold the `gates` that were asked, as in `RunFinished`, and `taken`: "here"
+    where the run has finished it before, "reused" where another run has; neither where it goes on in its middle.
+    """
 
     level: Literal["info", "warning"]
     text: str

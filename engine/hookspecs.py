@@ -78,8 +78,22 @@ def engine_metrics(register: Register) -> None:
 
 
 @hookspec
+def engine_inputs(register: Register) -> None:
+    """Bring what makes files into inputs for `engine predict`: `register(target, options, factory, exports=names)`.
+
+    `target` is the one of the models that take such inputs. Options without a default are the command's arguments in
+    their order, the others its flags: `pol` is `--pol`, with one value or several. The factory returns a data set, see
+    `engine.contracts.Dataset`, whose samples have an `id` and need no target. `exports` are registered in
+    `engine_exports` and written, with the defaults of their options, where the user asks for none.
+    """
+
+
+@hookspec
 def engine_exports(register: Register) -> None:
-    """Bring formats for `engine eval --export`: `register(name, options, factory)`; see `engine.contracts.Export`."""
+    """Bring formats for `engine eval --export` and `engine predict`: `register(name, options, factory)`.
+
+    See `engine.contracts.Export`.
+    """
 
 
 @hookspec
@@ -92,6 +106,15 @@ def engine_inspections(register: Register) -> None:
     """Bring what `engine data inspect` looks for: `register(name, options, factory)`.
 
     See `engine.contracts.Inspection`. Every inspection looks at every data set, with the defaults of its options.
+    """
+
+
+@hookspec
+def engine_trackers(register: Register) -> None:
+    """Bring what passes a run's figures on to another program: `register(name, options, factory)`.
+
+    See `engine.contracts.Tracker`. A recipe asks for one by `[[tracker]] plugin = "name"`. The factory is called before
+    there is a run directory, and says there what is missing; everything else happens in a thread of its own.
     """
 
 

@@ -32,40 +32,49 @@ from engine import events, hookspecs
 from engine.accounting import Account
 from engine.errors import EngineError, InputError, PluginError, Problem, nearest
 
-Kind = Literal["models", "exports", "injections", "datasets", "losses", "metrics", "gates", "inspections"]
+Kind = Literal[
+    "models", "exports", "injections", "inputs", "datasets", "losses", "metrics", "gates", "inspections", "trackers"
+]
 
 SINGULAR: Mapping[Kind, str] = {
     "models": "model",
     "exports": "export",
     "injections": "injection",
+    "inputs": "reader of inputs",
     "datasets": "data set",
     "losses": "loss",
     "metrics": "metric",
     "gates": "gate",
     "inspections": "inspection",
+    "trackers": "tracker",
 }
 
-# Keys that the engine itself reads in a plugin's table of the recipe; an option of that name could never be set.
+# Keys that the engine itself reads in a plugin's table of the recipe, or on the command line; an option of that name
+# could never be set.
 RESERVED: Mapping[Kind, frozenset[str]] = {
     "models": frozenset({"plugin", "weights"}),
     "exports": frozenset(),
     "injections": frozenset({"plugin"}),
+    "inputs": frozenset({"out", "weights", "set", "tile", "overlap", "export", "json", "help"}),
     "datasets": frozenset({"plugin", "damaged"}),
     "losses": frozenset({"name", "weight"}),
     "metrics": frozenset({"name"}),
     "gates": frozenset({"check", "at", "on_fail", "accept", "extend"}),
     "inspections": frozenset(),
+    "trackers": frozenset({"plugin"}),
 }
 
 EXTRAS: Mapping[Kind, tuple[str, ...]] = {
     "exports": (),
     "models": ("target", "weights", "reach"),
     "injections": (),
+    "inputs": ("exports",),
     "datasets": ("files",),
     "losses": (),
     "metrics": ("produces",),
     "gates": ("needs",),
     "inspections": (),
+    "trackers": (),
 }
 
 HOOK_OF_EVENT: Mapping[type, str] = {
@@ -80,6 +89,9 @@ HOOK_OF_EVENT: Mapping[type, str] = {
     events.RunFinished: "engine_run_finished",
     events.Note: "engine_note",
 }
+
+TRACE = "ENGINE_PLUGIN_TRACE"
+"""Set to 1, this variable has every call of a hook told on standard error."""
 
 GROUP = "engine"
 OWN_DISTRIBUTION = "experiment-engine"
@@ -127,7 +139,8 @@ def _words(error: BaseException) -> str:
 class Registered:
     """One thing that a plugin brings: its options model, its factory, and who brought it.
 
-    extra: `target`, `weights` and `reach` of models, `files` of data sets, `produces` of metrics, `needs` of gates.
+    extra: `target`, `weights` and `reach` of models, `exports` of inputs, `files` of data sets, `produces` of metrics,
+    `needs` of gates.
     """
 
     kind: Kind
@@ -185,6 +198,15 @@ class Registered:
         return names
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """A plugin that is at work: where it comes from, and the hooks that it implements."""
+
+    name: str
+    distribution: str
+    hooks: Sequence[str]
+
+
 class Plugins:
     """The plugins of this process and what they registered; `broken` has one line for each that could not be used.
 
@@ -198,6 +220,8 @@ class Plugins:
         self.broken: list[str] = []
         self.account = Account()
         self._own: set[str] = set()
+        self._loaded: dict[str, Loaded] = {}
+        self._traced = os.environ.get(TRACE, "0") not in ("", "0")
 
     def get(self, kind: Kind, name: str) -> Registered:
         """What is registered as `name`; raises InputError with the nearest names when nothing is."""
@@ -213,6 +237,10 @@ class Plugins:
     def names(self, kind: Kind) -> list[str]:
         """The registered names of one kind, sorted."""
         return sorted(self._registered[kind])
+
+    def loaded(self) -> list[Loaded]:
+        """The plugins at work, in the order in which they were loaded."""
+        return list(self._loaded.values())
 
     def unknown(self, where: str, kind: Kind, name: str) -> Problem:
         """The problem to report at `where` when `name` is not registered."""
@@ -259,6 +287,7 @@ class Plugins:
                     failures.append(error)
                 finally:
                     self.account.end()
+                    self._tell(hook, listener.plugin_name)
         if failures:
             raise failures[0]
 
@@ -317,6 +346,8 @@ class Plugins:
             if self._manager.has_plugin(name):
                 self._manager.unregister(name=name)
             return mistakes
+        callers = self._manager.get_hookcallers(self._manager.get_plugin(name)) or []
+        self._loaded[name] = Loaded(name, distribution, sorted(caller.name for caller in callers))
         return [reason for thing in brought if (reason := self._keep(thing))]
 
     def _mistakes(self, name: str) -> list[str]:
@@ -350,7 +381,12 @@ class Plugins:
             if implementation.plugin_name == plugin:
                 with guarded(f"{hook} failed"):
                     implementation.function(*[register] * len(implementation.argnames))
+                self._tell(hook, plugin, f" -> {', '.join(thing.name for thing in brought)}")
         return brought
+
+    def _tell(self, hook: str, plugin: str, what: str = "") -> None:
+        if self._traced:
+            print(f"{hook} of plugin {plugin!r}{what}", file=sys.stderr)
 
     def _keep(self, thing: Registered) -> str:
         """Add `thing`; a name that is taken stays with the plugin that came first, and the reason is returned."""
@@ -457,6 +493,10 @@ def _check_extra(label: str, thing: Registered) -> None:
             raise PluginError(f"{label}: weights must map names to files")
         if "reach" in thing.extra and not callable(thing.extra["reach"]):
             raise PluginError(f"{label}: reach must be a function from options and (height, width) to a range")
+    if thing.kind == "inputs":
+        exports = thing.extra.get("exports")
+        if isinstance(exports, str) or not exports or not all(isinstance(name, str) for name in exports):
+            raise PluginError(f"{label}: a reader of inputs needs exports=, what is written such as ('maps',)")
     if thing.kind == "datasets" and "files" in thing.extra:
         files = thing.extra["files"]
         if isinstance(files, str) or not all(isinstance(end, str) and end.startswith(".") for end in files):

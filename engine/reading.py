@@ -69,6 +69,18 @@ class Fields(dict[str, Any]):
         self._held_to(name)
         return super().get(name, default)
 
+    def pop(self, name: str, *default: Any) -> Any:
+        """Take the field out; `default` where the data do not bring it."""
+        self._held_to(name)
+        return super().pop(name, *default)
+
+    def copy(self) -> Fields:
+        """The same fields from the same source."""
+        return fields_like(self, self)
+
+    def __or__(self, others: Mapping[str, Any]) -> Fields:  # type: ignore[override]  # dict's is a plain one
+        return fields_like({**self, **others}, self)
+
     def _held_to(self, name: object) -> None:
         if name in self.left_out:
             raise UndeclaredFieldError(str(name))

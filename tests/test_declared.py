@@ -118,6 +118,22 @@ def test_groups_of_parts_that_were_not_kept_are_named_too(read: Callable[[Predic
     assert prediction.confidence is None, "the base gave none"
 
 
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda fields: fields.pop("signal", None),
+        lambda fields: fields.copy().get("signal"),
+        lambda fields: (fields | {"more": 2}).get("signal"),
+    ],
+    ids=["pop", "copy", "joined"],
+)
+def test_batches_made_of_a_batch_know_what_it_lacks(read: Callable[[Any], Any]) -> None:
+    fields = fields_of({"image": 1}, "data.train (toy)", frozenset({"signal"}))
+    with pytest.raises(UndeclaredFieldError, match="'signal'"):
+        read(fields)
+    assert fields.pop("image") == 1
+
+
 def test_who_reads_an_undeclared_field_is_told_in_words() -> None:
     fields = fields_of({"image": 1}, "data.train (toy)", frozenset({"signal"}))
     said = r"the loss x reads 'signal', which is not among .* declares \(`reads`\)"

@@ -18,6 +18,8 @@ class Options(BaseModel):
 
 
 class BaseOptions(Options):
+    """width: channels. dropout, norm: with them. writes_when_frozen: it breaks its promise."""
+
     width: int = 4
     dropout: float = 0.0
     norm: bool = False
@@ -25,12 +27,16 @@ class BaseOptions(Options):
 
 
 class BoundOptions(Options):
+    """bound: largest correction. zero_init: as the contract says. first: what a fresh one corrects by, before tanh."""
+
     bound: float = 1.0
     zero_init: bool = True
     first: float = 0.0
 
 
 class DataOptions(Options):
+    """count, size: of samples. offset: what the signal tells. split. spoil: a sample to be NaN. noise: in training."""
+
     count: int = 24
     size: int = 8
     offset: float = 0.6
@@ -71,7 +77,7 @@ class ToyInjection(nn.Module):
         nn.init.constant_(self.head.bias, options.first)
 
     def forward(self, batch: Batch, base: Prediction, alignment: torch.Tensor) -> Prediction:
-        raw = self.head(torch.cat([batch["signal"], 0 * alignment], dim=1))
+        raw = self.head(torch.cat([batch["signal"], 0 * alignment], dim=1)).float()
         return base.corrected(self.bound * torch.tanh(raw), raw)
 
     def correctable(self, batch: Batch) -> torch.Tensor:

@@ -38,7 +38,7 @@ for name in vars(hookspecs):
     if name.startswith("engine_") and name not in {registrations}:
         globals()[name] = hookspecs.hookimpl(listen, specname=name)
 """
-REGISTRATIONS = ("models", "injections", "datasets", "losses", "metrics", "exports", "gates", "inspections")
+REGISTRATIONS = ("models", "injections", "datasets", "losses", "metrics", "exports", "inputs", "gates", "inspections")
 
 
 def recipe(asked: Run) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from engine.checkpoints.record import RECORD
 from engine.checkpoints.weights import read_torch, read_weights, write_weights
 from engine.errors import InputError, WorldError
 from engine.files import file_digest, read_json, sync, write_whole
@@ -21,8 +22,6 @@ MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
 AVERAGE = "average.safetensors"
 STATE = "state.pt"
-RECORD = "record.json"
-"""What a stage notes when it ends, beside the weights that it hands on: their digest among it."""
 
 
 @dataclass(frozen=True)

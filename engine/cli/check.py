@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from engine.cli.opening import SetOption
+from engine.cli.opening import JsonOption, SetOption
 
 if TYPE_CHECKING:
     from engine.recipe.schema import Recipe
@@ -19,6 +19,7 @@ def check(
         list[Path], typer.Argument(metavar="RECIPE...", help="Recipes to validate.", show_default=False)
     ],
     overrides: SetOption = [],  # noqa: B006  # typer copies the default, and None would need a second type
+    json: JsonOption = False,
 ) -> None:
     """Validate recipes: keys, types, plugins and their options, gates, and every glob against the modules.
 
@@ -28,24 +29,38 @@ def check(
 
         engine check recipes/*.toml
     """
-    from engine.cli.opening import read_recipe
+    from engine.cli.opening import print_json, read_recipe
     from engine.errors import InputError, Problem
 
     problems: list[Problem] = []
+    found: list[dict[str, Any]] = []
     for path in recipes:
         try:
             recipe = read_recipe(path, overrides)
             unseen = _check_patterns(recipe)
         except InputError as error:
             problems += error.problems
+            found.append({"recipe": path, "good": False, "problems": [vars(problem) for problem in error.problems]})
         else:
-            stages = " -> ".join(stage.name for stage in recipe.stages) or "no stages, evaluation only"
-            typer.echo(f"{path}: good ({stages})")
+            names = [stage.name for stage in recipe.stages]
+            typer.echo(f"{path}: good ({' -> '.join(names) or 'no stages, evaluation only'})", err=json)
             if unseen:
-                typer.echo(f"  its globs were not looked at: {unseen}")
+                typer.echo(f"  its globs were not looked at: {unseen}", err=json)
             weights = recipe.pretrained
-            if weights is not None and not weights.is_file():
-                typer.echo(f"  its weights are not there yet: {weights}")
+            missing = weights if weights is not None and not weights.is_file() else None
+            if missing is not None:
+                typer.echo(f"  its weights are not there yet: {missing}", err=json)
+            found.append(
+                {
+                    "recipe": path,
+                    "good": True,
+                    "stages": names,
+                    "weights_missing": missing,
+                    "globs_unseen": unseen or None,
+                }
+            )
+    if json:
+        print_json({"recipes": found})
     if problems:
         raise InputError(problems)
 

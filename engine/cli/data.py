@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from engine.cli import inspecting
-from engine.cli.opening import RecipeArgument, SetOption, console, open_session, read_recipe
+from engine.cli.opening import JsonOption, RecipeArgument, SetOption, console, open_session, print_json, read_recipe
 
 app = typer.Typer(help="Inspect data, and pack them.", no_args_is_help=True, add_completion=False)
 app.command("inspect")(inspecting.inspect)
@@ -25,6 +25,7 @@ def pack(
         typer.Option("--workers", min=0, help="Processes that read and compress.", show_default="one a processor"),
     ] = None,
     overrides: SetOption = [],  # noqa: B006  # typer copies the default, and None would need a second type
+    json: JsonOption = False,
 ) -> None:
     """Pack a recipe's data into a sharded zarr store, which the data set `zarr` reads.
 
@@ -44,7 +45,7 @@ def pack(
     asked = read_recipe(recipe, overrides)
     if asked.data[split] is None:
         raise InputError(Problem(str(recipe), f"the recipe has no data.{split}"))
-    terminal = console()
+    terminal = console(as_json=json)
     session = open_session(asked, terminal)
     source = session.dataset(split)
     assert isinstance(source, Source), "a session gives data sets with their names"
@@ -65,6 +66,9 @@ def pack(
     except KeyboardInterrupt as stopped:
         raise InterruptedRunError("interrupted; the same command goes on") from stopped
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
+    if json:
+        print_json({"store": out, "bytes": size, **vars(done)})
+        return
     parts = [f"{done.samples} samples", f"{size / 1e6:.1f} MB"]
     if done.groups > 1:
         parts.append(f"{done.groups} kinds of samples, which differ in sizes or fields")

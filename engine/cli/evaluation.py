@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
-from rich.markup import escape
 
 from engine.cli.opening import (
+    FORM,
     JsonOption,
     RecipeArgument,
     SetOption,
     WeightsOption,
+    asked_export,
     console,
     open_session,
     print_json,
     read_recipe,
     weights_file,
 )
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from engine.contracts import Evaluation
-    from engine.plugins import Plugins
-    from engine.training.exporting import Exporting
-
-FORM = "NAME:KEY=VALUE,..."
 
 
 def evaluate(
@@ -66,10 +58,11 @@ def evaluate(
         engine eval recipe.toml --data DATASET:root=/data/other --export FORMAT
     """
     from engine.reporting.per_sample import write_per_sample
+    from engine.reporting.tables import evaluation_table
     from engine.runs.directory import is_run
 
     asked = read_recipe(recipe, overrides, data)
-    writers = [_export(asked.registry, text, out_dir) for text in exports]
+    writers = [asked_export(asked.registry, text, out_dir) for text in exports]
     out = console(as_json=json)
     session = open_session(asked, out)
     system = session.system(weights_file(weights or (recipe if is_run(recipe) else None)))
@@ -83,30 +76,6 @@ def evaluate(
     if json:
         print_json(vars(evaluation))
         return
-    out.print(_table(evaluation))
+    out.print(evaluation_table(evaluation))
     for path in [each.folder for each in writers] + ([per_image] if per_image else []):
         out.print(f"written: {path}", soft_wrap=True, markup=False)
-
-
-def _export(registry: Plugins, text: str, out_dir: Path) -> Exporting:
-    from engine.recipe.named import asked_for
-    from engine.training.exporting import Exporting
-
-    registered, options = asked_for(registry, "exports", "--export", text)
-    return Exporting(registered.name, registered.build(options), out_dir / registered.name)
-
-
-def _table(evaluation: Evaluation) -> Table:
-    from rich.table import Table
-
-    corrected = bool(evaluation.base_mean)
-    table = Table(title=f"{len(evaluation.ids)} samples", title_justify="left")
-    columns = ["metric", *(["base alone"] if corrected else []), "mean over samples", "pooled", "samples skipped"]
-    for column in columns:
-        table.add_column(column, justify="left" if column == "metric" else "right", no_wrap=column == "metric")
-    for name, skipped in evaluation.skipped.items():
-        figures = [evaluation.mean.get(name), evaluation.pooled.get(name)]
-        if corrected:
-            figures.insert(0, evaluation.base_mean.get(name))
-        table.add_row(escape(name), *("-" if figure is None else f"{figure:.3f}" for figure in figures), str(skipped))
-    return table

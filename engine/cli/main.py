@@ -22,9 +22,11 @@ COMMANDS = {
     "check-feasibility": ("feasibility:check_feasibility", "Hold the base's error against the correction's bound."),
     "verify-resume": ("verify:verify_resume", "Prove that an interrupted run ends with the same bits."),
     "eval": ("evaluation:evaluate", "Measure weights on held-out data."),
+    "predict": ("predict:app", "Write what weights answer to files of your own."),
     "plugins": ("plugins:plugins", "List everything that plugins bring."),
+    "new": ("new:app", "Begin a plugin of your own."),
     "data": ("data:app", "Inspect data, and pack them."),
-    "runs": ("runs:app", "See what runs leave on the disk, and remove it."),
+    "runs": ("runs:app", "List, show and compare runs, and free disk space."),
 }
 """Command -> (its place in engine.cli, a line for the list of commands, which imports none of them)."""
 

@@ -15,8 +15,10 @@ from engine.plain import finite
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from engine.plugins import Plugins
     from engine.recipe.schema import Recipe
     from engine.stages.session import Session
+    from engine.training.exporting import Exporting
 
 RecipeArgument = Annotated[
     Path, typer.Argument(metavar="RECIPE", help="A recipe (TOML), or the directory of a run.", show_default=False)
@@ -35,8 +37,12 @@ WeightsOption = Annotated[
         help="Weights to load: a file, a run (the last stage it finished), a stage, or checkpoints/best of a stage.",
     ),
 ]
+PIPED = 120
+"""Columns of text where no terminal says how many there are: at rich's 80 the tables would be broken."""
 POINTERS = ("best", "latest")  # files in a folder of checkpoints that hold the name of one of them
+FORM = "NAME:KEY=VALUE,..."
 RunsOption = Annotated[Path, typer.Option("--runs", help="Where run directories are.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", help="Print only warnings, gates that do not pass, and the end.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
 
@@ -44,7 +50,8 @@ def console(as_json: bool = False) -> Console:
     """Where text goes: standard output, or standard error when standard output carries JSON."""
     from rich.console import Console
 
-    return Console(stderr=as_json, highlight=False)
+    out = Console(stderr=as_json, highlight=False)
+    return out if out.is_terminal or "COLUMNS" in os.environ else Console(stderr=as_json, highlight=False, width=PIPED)
 
 
 def print_json(data: Any) -> None:
@@ -60,15 +67,25 @@ def read_recipe(path: Path, overrides: list[str], data: str | None = None) -> Re
     return load_recipe(path / RECIPE if is_run(path) else path, overrides, data)
 
 
-def open_session(recipe: Recipe, out: Console) -> Session:
-    """A session whose events appear on the console."""
+def open_session(recipe: Recipe, out: Console, quiet: bool = False) -> Session:
+    """A session whose events appear on the console; quiet: only those that somebody must know."""
     from engine.reporting.console import ConsoleReport
+    from engine.reporting.quiet import QuietReport
     from engine.stages.session import Session
 
-    recipe.registry.register_object(ConsoleReport(out, recipe.evaluate.key), "console")
+    recipe.registry.register_object(QuietReport(out) if quiet else ConsoleReport(out, recipe.evaluate.key), "console")
     # A launcher of several processes numbers them in RANK; the first alone tells what happens.
     leads = os.environ.get("RANK", "0") == "0"
     return Session(recipe, recipe.registry, recipe.registry.emit if leads else lambda event: None)
+
+
+def asked_export(registry: Plugins, text: str, out_dir: Path) -> Exporting:
+    """What `--export` asks for, in a folder of its name; InputError with every mistake in it."""
+    from engine.recipe.named import asked_for
+    from engine.training.exporting import Exporting
+
+    registered, options = asked_for(registry, "exports", "--export", text)
+    return Exporting(registered.name, registered.build(options), out_dir / registered.name)
 
 
 def weights_file(path: Path | None) -> Path | None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from engine.cli.opening import JsonOption, print_json
+
+if TYPE_CHECKING:
+    from engine.plugins import Loaded
 
 
 def plugins(
@@ -18,15 +21,22 @@ def plugins(
 ) -> None:
     """List everything that plugins bring, with the plugin it comes from; broken plugins are named last.
 
-    engine plugins
+    --json has the plugins with their versions and hooks, and the schema of the options of each thing they bring. The
+    variable ENGINE_PLUGIN_TRACE=1 has any command tell every call of a hook on standard error.
 
-    engine plugins my_plugin.py --json
+        engine plugins
+
+        engine plugins my_plugin.py --json
     """
     from engine.plugins import SINGULAR, load
 
     loaded = load(files or ())
     things = [loaded.get(kind, name) for kind in SINGULAR for name in loaded.names(kind)]
     if json:
+        at_work = [
+            {"name": each.name, "distribution": _name(each), "version": _version(each), "hooks": each.hooks}
+            for each in loaded.loaded()
+        ]
         found = [
             {
                 "kind": each.kind,
@@ -37,7 +47,7 @@ def plugins(
             }
             for each in things
         ]
-        print_json({"plugins": found, "broken": loaded.broken})
+        print_json({"plugins": at_work, "brought": found, "broken": loaded.broken})
         return
     rows = [("kind", "name", "plugin", "distribution", "options")]
     rows += [(e.kind, e.name, e.plugin, e.distribution, ", ".join(e.options.model_fields)) for e in things]
@@ -46,3 +56,12 @@ def plugins(
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     for line in loaded.broken:
         typer.secho(line, fg="yellow")
+
+
+def _name(plugin: Loaded) -> str | None:
+    """The distribution of an installed plugin; a file has none."""
+    return None if plugin.distribution == plugin.name else plugin.distribution.partition(" ")[0]
+
+
+def _version(plugin: Loaded) -> str | None:
+    return None if plugin.distribution == plugin.name else plugin.distribution.partition(" ")[2] or None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +12,7 @@ import typer
 
 from engine.cli.opening import (
     JsonOption,
+    QuietOption,
     RecipeArgument,
     RunsOption,
     SetOption,
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from engine.events import RunFinished
+    from engine.recipe.schema import TrackerTable
     from engine.reporting.profile import PluginProfile
     from engine.stages.session import Session
 
@@ -49,6 +52,7 @@ def run(
         bool,
         typer.Option("--profile", help="Trace a few steps of every stage with torch's profiler."),
     ] = False,
+    quiet: QuietOption = False,
     json: JsonOption = False,
 ) -> None:
     """Train a recipe's stages in order: gates, freeze and its proof, steps, evaluation.
@@ -89,16 +93,19 @@ def run(
             f"{recipe} declares no stages, so there is nothing to run", "`engine eval` measures without training"
         )
     out = console(as_json=json)
+    trackers = asked.trackers  # of a resumed run too, which may have been told to others before
     if resume:
         folder = recipe if directory.is_run(recipe) else directory.unfinished(runs, asked.name)
         kept = read_recipe(folder, [])
-        if kept.resolved() != asked.resolved():
+        if kept.training() != asked.training():
             raise InputError(
                 f"the recipe differs from the one that {folder} was started with", f"engine run {folder} --resume"
             )
         asked = kept
-    session = open_session(asked, out)
+    session = open_session(asked, out, quiet)
     session.plugins.register_object(EventLog(), "event log")
+    if session.leads and trackers:
+        track(session, trackers)  # before the accounts of plugins, which are kept for one thread
     plugins = plugin_profile(session, out) if profile_plugins else None
     if profile and session.leads:
         session.trace = StepTrace(out, session.device.type)
@@ -128,6 +135,14 @@ class JsonDocument:
         if event.status == "done":
             took = {"profile": self.profile.to_dict()} if self.profile else {}
             print_json({"run": str(event.directory), "rows": event.summary, **took})
+
+
+def track(session: Session, tables: Sequence[TrackerTable]) -> None:
+    """Tell the programs that `tables` name of this run."""
+    from engine.reporting.tracking import Tracking, build_trackers
+
+    trackers = build_trackers(session.plugins, tables)
+    session.plugins.register_object(Tracking(session.recipe, trackers, session.emit), "tracking")
 
 
 def plugin_profile(session: Session, out: Console) -> PluginProfile:

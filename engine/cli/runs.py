@@ -8,15 +8,19 @@ from typing import Annotated
 import typer
 from rich.filesize import decimal
 
+from engine.cli import runs_compare, runs_list, runs_show
 from engine.cli.opening import JsonOption, RunsOption, console, print_json
 from engine.errors import InputError, WorldError
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
-
-
-@app.callback()
-def group() -> None:
-    """See what runs leave on the disk, and remove it."""  # a callback: typer takes an app of one command for a command
+app = typer.Typer(
+    help="List runs, show one, compare several, and free disk space.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+)
+app.command("list")(runs_list.list_runs)
+app.command("show")(runs_show.show)
+app.command("compare")(runs_compare.compare)
 
 
 @app.command("gc")

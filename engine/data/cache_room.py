@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,10 +54,9 @@ def stores() -> list[Stored]:
     """All stores of frozen outputs, the longest unused first, with what interrupted processes left."""
     found = []
     for path in cache_directory(KIND).glob("*.zarr*"):
-        sizes = list(_sizes(path))
         lock = Stored(path, 0, 0.0).lock_of.with_suffix(".lock")
-        times = [each.stat().st_mtime for each in (lock, path) if each.exists()]
-        found.append(Stored(path, sum(sizes), max(times, default=0.0)))
+        size = sum(found.st_size for found in _told(Path(at, name) for at, _, names in os.walk(path) for name in names))
+        found.append(Stored(path, size, max((each.st_mtime for each in _told((lock, path))), default=0.0)))
     return sorted(found, key=lambda each: (each.used, each.path))
 
 
@@ -69,8 +68,10 @@ def remove(stored: Stored) -> bool:
     with lock:
         # Under another name first: a process that is killed in the middle leaves nothing that looks like a store.
         gone = stored.path if ".zarr." in stored.path.name else stored.path.with_name(f"{stored.path.name}.removed")
-        if stored.path.exists():
-            stored.path.rename(gone)
+        if gone != stored.path:
+            shutil.rmtree(gone, ignore_errors=True)  # of a process that was killed here
+            if stored.path.exists():
+                stored.path.rename(gone)
         shutil.rmtree(gone, ignore_errors=True)
         if not stored.lock_of.exists():
             stored.lock_of.with_suffix(".lock").unlink(missing_ok=True)
@@ -83,17 +84,22 @@ def remove_unused(days: float = 0.0) -> list[Stored]:
     return [each for each in stores() if each.used <= since and remove(each)]
 
 
+def check_size(size: int, where: str) -> None:
+    """InputError, placed at `where`, for a store of more bytes than the limit."""
+    most = limit()
+    if size > most:
+        what = f"the frozen outputs take up to {size / GB:.2f} GB, and the cache may hold {most / GB:.2f} GB ({LIMIT})"
+        raise InputError(Problem(where, what), f'raise {LIMIT}, or train with cache = "off"')
+
+
 def make_room(size: int, where: str) -> list[Stored]:
     """Remove the longest unused stores until a new one of `size` bytes keeps the limit; what was removed.
 
     A store that is open stays. Raises InputError, placed at `where`, where the new one alone exceeds the limit;
     NoRoomError where those that are open leave too little.
     """
-    most = limit()
-    if size > most:
-        what = f"the frozen outputs take up to {size / GB:.2f} GB, and the cache may hold {most / GB:.2f} GB ({LIMIT})"
-        raise InputError(Problem(where, what), f'raise {LIMIT}, or train with cache = "off"')
-    removed = []
+    check_size(size, where)
+    most, removed = limit(), []
     kept = stores()
     total = sum(each.size for each in kept)
     for each in kept:
@@ -108,9 +114,10 @@ def make_room(size: int, where: str) -> list[Stored]:
     return removed
 
 
-def _sizes(folder: Path) -> Iterator[int]:
-    for file in folder.rglob("*"):
+def _told(paths: Iterable[Path]) -> Iterator[os.stat_result]:
+    """What the file system tells of those that are there: other processes remove and rename them meanwhile."""
+    for path in paths:
         try:
-            yield file.stat().st_size
-        except FileNotFoundError:  # somebody removes or renames it
+            yield path.stat()
+        except FileNotFoundError:
             continue

@@ -27,19 +27,21 @@ def bca(
     levels: Sequence[float] = ONE_SIDED,
     resamples: int = RESAMPLES,
     seed: int = SEED,
+    draws: Floats | None = None,
 ) -> tuple[float, ...]:
     """Confidence limits of a statistic of independent scenes, one for each level.
 
     statistic: must accept any non-negative multiplicities, which also serves the jackknife; what belongs to a scene
     stays together because a scene is drawn as a whole. scenes: S. levels in [0.01, 0.99]: 0.05 gives the lower
-    one-sided 95 % limit. A statistic that no resample changes has its own value as every limit; with fewer than two
-    scenes nothing is known and every limit is nan. Formula: B. Efron, Better Bootstrap Confidence Intervals, JASA 82
-    (1987), with the acceleration from the jackknife.
+    one-sided 95 % limit. draws: what `drawn` gave for S scenes, where several statistics share it. A statistic that no
+    resample changes has its own value as every limit; with fewer than two scenes nothing is known and every limit is
+    nan. Formula: B. Efron, Better Bootstrap Confidence Intervals, JASA 82 (1987), with the acceleration from the
+    jackknife.
     """
     if scenes < 2:
         return tuple(float("nan") for _ in levels)
-    rng = np.random.default_rng(seed)
-    draws = rng.multinomial(scenes, np.full(scenes, 1.0 / scenes), size=resamples).astype(np.float64)
+    draws = drawn(scenes, resamples, seed) if draws is None else draws
+    resamples = len(draws)
     replicates = np.sort(statistic(draws))
     value = float(statistic(np.ones((1, scenes)))[0])
     if replicates[0] == replicates[-1]:
@@ -49,6 +51,12 @@ def bca(
     positions = [_adjusted(level, bias, acceleration) * resamples for level in levels]
     # Order statistics rather than interpolation: replicates may be infinite, and inf - inf is no number.
     return tuple(float(replicates[min(max(int(np.ceil(p)) - 1, 0), resamples - 1)]) for p in positions)
+
+
+def drawn(scenes: int, resamples: int = RESAMPLES, seed: int = SEED) -> Floats:
+    """How often each scene is in each resample, (R, S)."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(scenes, np.full(scenes, 1.0 / scenes), size=resamples).astype(np.float64)
 
 
 def scene_mean(values: Floats, scene_of: NDArray[np.intp]) -> Statistic:

@@ -42,11 +42,13 @@ class ThresholdGate:
             advice = f"did you mean {' or '.join(map(repr, near))}?" if near else "add the metric to the recipe"
             return Verdict("fail", f"{name} was not measured; measured are: {measured}", figures, advice)
         if not known:
-            return Verdict("fail", f"{name} is {value}: no sample gave it a finite value", figures)
+            advice = "look at the samples: engine eval RUN --per-image FILE.csv"
+            return Verdict("fail", f"{name} is {value}: no sample gave it a finite value", figures, advice)
+        advice = "train longer, or give the gate a limit that the task can reach"
         if options.max is not None and value > options.max:
-            return Verdict("fail", f"{name} {value:.6g} > {options.max:g}", figures)
+            return Verdict("fail", f"{name} {value:.6g} > {options.max:g}", figures, advice)
         if options.min is not None and value < options.min:
-            return Verdict("fail", f"{name} {value:.6g} < {options.min:g}", figures)
+            return Verdict("fail", f"{name} {value:.6g} < {options.min:g}", figures, advice)
         limits = [f">= {options.min:g}"] if options.min is not None else []
         limits += [f"<= {options.max:g}"] if options.max is not None else []
         return Verdict("pass", f"{name} {value:.6g} {' and '.join(limits)}", figures)

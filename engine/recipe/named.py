@@ -43,9 +43,14 @@ def asked_for(registry: Plugins, kind: Kind, flag: str, text: str) -> tuple[Regi
     if registered is None:
         raise InputError(registry.unknown(node.source.name, kind, node.text("plugin")), "\n".join(registry.broken))
     options = Node({key: child for key, child in node.value.items() if key != "plugin"}, node.source, ())
+    return registered, checked(registered, options)
+
+
+def checked(registered: Registered, options: Node) -> BaseModel:
+    """The options of something registered, its paths made absolute; InputError with every mistake in them."""
     make_paths_absolute(registered.options, options)
     try:
         with guarded(f"the options of {registered} could not be checked", passing=ValidationError):
-            return registered, parse_options(registered.options, options.plain())
+            return parse_options(registered.options, options.plain())
     except ValidationError as error:
         raise InputError(problems_of(error, options, registered.options)) from error

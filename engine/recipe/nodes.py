@@ -117,9 +117,10 @@ def texts(node: Node) -> Iterator[tuple[str, Node]]:
 
 
 def labels(array: Node) -> list[tuple[str, int]]:
-    """(label, index) of the tables in an array node; the label is a table's `name`, or a gate's `check`."""
+    """(label, index) of the tables in an array node by what calls them: `name`, a gate's `check`, or `plugin`."""
     items = enumerate(array.value) if isinstance(array.value, list) else ()
-    return [(label, index) for index, item in items if (label := item.text("name") or item.text("check"))]
+    keys = ("name", "check", "plugin")
+    return [(label, index) for index, item in items if (label := next(filter(None, map(item.text, keys)), ""))]
 
 
 def build(value: Any, source: Source, path: KeyPath = ()) -> Node:

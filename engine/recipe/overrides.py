@@ -15,7 +15,8 @@ from engine.recipe.nodes import Node, Source, build, labels, merge
 def apply(root: Node, overrides: Sequence[str]) -> list[Problem]:
     """Write `overrides` into `root`, the later over the earlier; returns those that name no place.
 
-    Tables in arrays are addressed by their `name` (stages, losses, metrics) or `check` (gates): stage.B.steps=50.
+    Tables in arrays are addressed by their `name` (stages, losses, metrics), `check` (gates) or `plugin` (trackers):
+    stage.B.steps=50.
     """
     return [problem for override in overrides if (problem := _apply(root, override))]
 

@@ -208,7 +208,7 @@ class Train(Table):
     cache: "on" computes what the frozen base answers to each training sample once and keeps it on the disk; "auto" does
     so where it measures that this is quicker. augment: with "after-cache" the base sees whole frames, and the random
     crops and flips of the data are applied to them and to its answers.
-    compile: through torch.compile, which changes the last bits; uncompiled with a note where that cannot work.
+    compile: through torch.compile, which changes the last bits; what it cannot compile runs uncompiled, with a note.
     """
 
     batch_size: Count = 4
@@ -299,6 +299,12 @@ _WARP_FORMS = "'gt', 'pred', { from = , to = , over = } or { gt = , pred = }"
 Warp = Annotated[Annotated[WarpMix, Tag("mix")] | Annotated[WarpSchedule, Tag("schedule")], Discriminator(_form)]
 
 
+class TrackerTable(PluginTable):
+    """[[tracker]]: a program that is told of the run; what is written here changes no result."""
+
+    plugin: Text
+
+
 class Extend(Table):
     """Train the parent stage for `steps` more and ask again, at most `times` times."""
 
@@ -359,6 +365,7 @@ class Recipe(Table):
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
     stages: list[Stage] = Field(default=[], alias="stage")
+    trackers: list[TrackerTable] = Field(default=[], alias="tracker")
 
     _nodes: Node | None = PrivateAttr(default=None)
     _registry: Plugins | None = PrivateAttr(default=None)
@@ -389,6 +396,10 @@ class Recipe(Table):
         # not model_dump(mode="json"): that makes an infinite option null, which would be read back as another value
         plain: dict[str, Any] = to_jsonable_python(data, inf_nan_mode="constants")
         return plain
+
+    def training(self) -> dict[str, Any]:
+        """What of `resolved()` has a part in the run; who is told of it has none."""
+        return {key: value for key, value in self.resolved().items() if key != "tracker"}
 
 
 def inner_plugins(options: Any) -> Iterator[str]:

@@ -26,6 +26,7 @@ from engine.recipe.schema import (
     ModelTable,
     PluginTable,
     Recipe,
+    TrackerTable,
     is_weights_file,
 )
 from engine.recipe.wording import problems_of
@@ -227,6 +228,7 @@ def _uses(root: Node) -> Iterator[Use]:
             yield from _use(root, ("data", "retention", name), "datasets", "plugin", DataTable)
     yield from _use_each(root, ("train", "losses"), "losses", "name", LossTable)
     yield from _use_each(root, ("evaluate", "metrics"), "metrics", "name", MetricTable)
+    yield from _use_each(root, ("tracker",), "trackers", "plugin", TrackerTable)
     for index in range(len(_items(root.child("stage")))):
         yield from _use_each(root, ("stage", index, "train", "losses"), "losses", "name", LossTable)
         yield from _use_each(root, ("stage", index, "gate"), "gates", "check", GateTable)

@@ -25,8 +25,6 @@ NAME = "profile"
 STATM = Path("/proc/self/statm")
 WORTH_SHARE, WORTH_MEGABYTES = 0.001, 1.0
 """A row with less than both is left to profile.json: the table is for what stands out."""
-PIPED_WIDTH = 120
-"""Columns of the table where no terminal says how many there are; at rich's 80 the names would be broken."""
 
 
 def resident_bytes() -> int:
@@ -129,8 +127,7 @@ class PluginProfile:
     @hookimpl(trylast=True)
     def engine_run_finished(self, event: events.RunFinished) -> None:
         self._write(event.directory / PROFILE, self.to_dict())
-        piped = Console(file=self._out.file, width=PIPED_WIDTH, highlight=False)
-        (self._out if self._out.is_terminal else piped).print(self.table())
+        self._out.print(self.table())
 
 
 class WatchedDataset:

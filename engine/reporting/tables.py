@@ -9,7 +9,8 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-OVERRIDDEN = "go on, overridden"
+from engine.contracts import Evaluation
+from engine.reporting.words import COLOURS, OVERRIDDEN, duration
 
 
 def summary_table(rows: Sequence[Mapping[str, Any]], key: Sequence[str]) -> Table:
@@ -35,14 +36,32 @@ def summary_table(rows: Sequence[Mapping[str, Any]], key: Sequence[str]) -> Tabl
 
 
 def gate_table(gates: Sequence[Mapping[str, Any]]) -> Table:
-    """Verdicts in the order in which they were given."""
+    """Verdicts in the order in which they were given, each with its figures and what to do where it is no pass."""
     table = Table(title="gates", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for column in ("where", "gate", "verdict"):
         table.add_column(column, no_wrap=True)
-    table.add_column("reason")
+    table.add_column("reason, and what to do")
     for gate in gates:
-        verdict = gate["status"].upper() + (", overridden" if gate["action"] == OVERRIDDEN else "")
-        table.add_row(f"{gate['at']} of {gate['stage']}", escape(gate["check"]), verdict, escape(gate["reason"]))
+        colour = COLOURS.get(gate["status"], "red")
+        given = gate["status"].upper() + (", overridden" if gate["action"] == OVERRIDDEN else "")
+        told = gate["reason"]
+        if gate.get("advice") and gate["status"] != "pass":
+            told += f"; what to do: {gate['advice']}"
+        where = f"{gate['at']} of {escape(gate['stage'])}"
+        table.add_row(where, escape(gate["check"]), f"[{colour}]{given}[/{colour}]", escape(told))
+    return table
+
+
+def evaluation_table(evaluation: Evaluation) -> Table:
+    """Every metric of one evaluation, in the form of the run's table: the base alone stands in brackets."""
+    title = f"{len(evaluation.ids)} samples, mean over samples{' [base alone]' if evaluation.base_mean else ''}"
+    table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("metric", no_wrap=True)
+    for name in ("mean", "pooled", "samples skipped"):
+        table.add_column(name, justify="right")
+    for name, skipped in evaluation.skipped.items():
+        mean = _cell(evaluation.mean.get(name), evaluation.base_mean.get(name))
+        table.add_row(escape(name), mean, _cell(evaluation.pooled.get(name), None), str(skipped))
     return table
 
 
@@ -53,27 +72,19 @@ def cost_table(stages: Sequence[Mapping[str, Any]], seconds: float, how: Mapping
     for number, name in enumerate(names):
         table.add_column(name, justify="right" if number else "left", no_wrap=not number)
     for stage in stages:
-        frozen = f"{_time(stage['frozen_outputs'])}, {_size(stage['frozen_bytes'])}" if stage["frozen_bytes"] else "-"
+        cached = f"{duration(stage['frozen_outputs'])}, {_size(stage['frozen_bytes'])}"
         steps = stage["steps"] * stage["seconds_per_step"]
         times = (stage["seconds_per_step"], steps, stage["evaluation"])
         memory = "-" if stage["peak_bytes"] is None else _size(stage["peak_bytes"])
-        last = (_time(stage["seconds"]), memory, _size(stage["checkpoint_bytes"]))
-        table.add_row(escape(stage["name"]), *map(_time, times), frozen, *last)
-    table.add_row("total", "", "", "", "", _time(seconds), "", "")
+        last = (duration(stage["seconds"]), memory, _size(stage["checkpoint_bytes"]))
+        table.add_row(escape(stage["name"]), *map(duration, times), cached if stage["frozen_bytes"] else "-", *last)
+    table.add_row("total", "", "", "", "", duration(seconds), "", "")
     table.caption = (
         f"an estimate from {how['steps']} steps after {how['warm_up']} that are not counted, on {how['device']}, and "
         f"{how['samples']} samples evaluated; gates, imports and the preparation of data are not in it"
     )
     table.caption_justify = "left"
     return table
-
-
-def _time(seconds: float) -> str:
-    if seconds < 1:
-        return f"{1e3 * seconds:.3g} ms"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{seconds:.1f} s"
 
 
 def _size(size: int) -> str:

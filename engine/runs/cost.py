@@ -81,6 +81,11 @@ class Trial(Session):
             return whole
         return Source(First(whole.dataset, self.first[split]), whole.name, whole.skips, whole.tell)
 
+    def extent(self, stage: Stage) -> tuple[int, int]:
+        """Those of the recipe, not of the trial."""
+        named = next(each for each in self.recipe.stages if each.name == stage.name)
+        return len(super().dataset("train")), named.steps
+
     def hear(self, event: Any) -> None:
         """Keep the event; progress and warnings go on to those who listen."""
         self.said.append((time.perf_counter(), event))

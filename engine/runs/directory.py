@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from engine.errors import InputError, WorldError
+from engine.errors import InputError, Problem, WorldError, nearest
 from engine.files import file_digest, held, read_json
 
 RECIPE = "recipe.json"
@@ -64,6 +64,33 @@ def unfinished(root: Path, name: str) -> Path:
         if (folder / RECIPE).is_file() and read_status(folder) != "done":
             return folder
     raise InputError(f"no unfinished run of '{name}' under {root / name}", "start one with `engine run RECIPE`")
+
+
+def runs_under(root: Path) -> list[Path]:
+    """The run directories in a folder of runs, the newest first; InputError where there is no such folder."""
+    if not root.is_dir():
+        raise InputError(f"there is no folder {root}", "--runs names the folder that holds the runs")
+    found = [path.parent for path in root.glob(f"*/*/{RECIPE}")]
+    return sorted(found, key=lambda run: (run.name, run.parent.name), reverse=True)
+
+
+def find(root: Path, text: str) -> Path:
+    """The run that `text` means: a run directory, or the only run under `root` with that in RECIPE/TIME-ID.
+
+    InputError when there is none or more than one.
+    """
+    if is_run(Path(text)):
+        return Path(text)
+    names = {f"{run.parent.name}/{run.name}": run for run in (runs_under(root) if root.is_dir() else ())}
+    found = [run for name, run in names.items() if text in name]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        few = ", ".join(str(run) for run in found[:4]) + (", ..." if len(found) > 4 else "")
+        raise InputError(Problem("", f"{len(found)} runs have {text!r} in their names: {few}"), "give more of the name")
+    ids = {run.name.rpartition("-")[2]: run for run in names.values()}
+    near = nearest(text, [*names, *ids])
+    raise InputError(Problem("", f"there is no run {text!r} under {root}", near=near), "engine runs list")
 
 
 def is_run(path: Path) -> bool:

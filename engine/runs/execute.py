@@ -65,7 +65,8 @@ def execute(session: Session, folder: Path, resumed: bool, runs: Path | None = N
     with stop_on_signal(ECHO if session.accelerator.num_processes > 1 else 0.0) as session.stop:
         try:
             stages = [(stage.name, stage.title, stage.steps) for stage in recipe.stages]
-            session.emit(events.RunStarted(recipe.name, folder, stages, resumed, str(session.device)))
+            asked = [(stage.name, gate.at, gate.check) for stage in recipe.stages for gate in stage.gates]
+            session.emit(events.RunStarted(recipe.name, folder, stages, resumed, str(session.device), asked))
             keys = stage_keys(session) if session.leads else {}
             if runs is not None and not resumed:
                 _take_finished(session, folder, runs, keys)
@@ -132,12 +133,13 @@ def _take_finished(session: Session, folder: Path, runs: Path, keys: Mapping[str
     data = data_identity(session) if session.agree(any(each.of == keys[each.stage] for each in made)) else {}
     parents = {stage.name: stage.init for stage in session.recipe.stages}
     for decision in decide(session.recipe, keys, made, warn, data) if made else ():
-        verb = "runs"
+        verb, details = "runs", dict(vars(decision))
         if decision.run is not None:
             origin = _provenance(decision.run, warn)
-            take_over(decision.run, decision.stage, parents[decision.stage], folder, origin)
+            record = take_over(decision.run, decision.stage, parents[decision.stage], folder, origin)
             verb = f"is taken from {decision.run}"
-        session.emit(events.Note("info", f"stage {decision.stage} {verb}: {decision.reason}", vars(decision)))
+            details |= {"taken": "reused", "gates": record["gates"]}
+        session.emit(events.Note("info", f"stage {decision.stage} {verb}: {decision.reason}", details))
     session.accelerator.wait_for_everyone()
 
 
@@ -169,7 +171,8 @@ def _stage(
     if record is not None:
         if "reused" not in record:
             text = f"stage {stage.name} is finished and taken from the run"
-            session.emit(events.Note("info", text, {"folder": place.name}))
+            details = {"stage": stage.name, "taken": "here", "gates": record["gates"]}
+            session.emit(events.Note("info", text, details))
         rows += record["rows"]
         gates += [{"stage": stage.name, **gate} for gate in record["gates"]]
         return

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def measured(shown: Shown, answer: Answer, batch: int, folder: Path) -> Costs:
     """Time the base on a few real batches, and a store in `folder` of one of them, written and read back."""
     probe = folder / "cache-probe"
     shutil.rmtree(probe, ignore_errors=True)  # of a process that was killed here
-    read = list(batches_shown(shown, min(BATCHES * batch, len(shown.source)), batch, 0))
+    read = list(islice(batches_shown(shown, len(shown.source), batch, 0), BATCHES))
     asked = [[sample for _, sample, _ in each] for each in read]
     found = answers(asked[0], answer, shown.where)
     whole = [each for each in asked if len(each) == len(asked[0])]
@@ -71,19 +72,21 @@ def measured(shown: Shown, answer: Answer, batch: int, folder: Path) -> Costs:
     )
     fields = [(index, shown.kept(sample, each), of) for (index, sample, of), each in zip(read[0], found, strict=True)]
 
-    def write() -> None:
-        writer = FrozenWriter(probe)
+    def write(writer: FrozenWriter) -> None:
         for index, kept, of in fields:
             writer.add(index, kept.fields, of)
-        writer.finish({"key": "", "types": list(fields[0][1].types.items()), "left_out": []}, {})
 
     def read_back() -> None:
         for index, *_ in fields:
             as_tensors(store.sample(index), store.types)
 
     try:
-        written = _seconds(write)
-        store = FrozenStore(probe, "")
+        write(FrozenWriter(probe / "warm"))
+        writer = FrozenWriter(probe / "store")
+        written = _seconds(partial(write, writer))
+        # Not timed: it takes some ten milliseconds, however many samples there are.
+        writer.finish({"key": "", "types": list(fields[0][1].types.items()), "left_out": []}, {})
+        store = FrozenStore(probe / "store", "")
         read_back()
         reading = _seconds(read_back)
     finally:

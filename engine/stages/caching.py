@@ -195,9 +195,10 @@ class _Cache:
         except InputError as error:
             return cache_choice.Choice(False, _reason(error), {})
         train, processes = self.stage.train, self.session.accelerator.num_processes
-        draws = self.stage.steps * train.accumulate * train.batch_size * processes
+        samples, steps = self.session.extent(self.stage)
+        draws = steps * train.accumulate * train.batch_size * processes
         cache = next(each for each in self.path.parents if each.exists())
-        return cache_choice.choose(costs, len(self.shown.source), draws, shutil.disk_usage(cache).free)
+        return cache_choice.choose(costs, samples, draws, shutil.disk_usage(cache).free)
 
     def samples(self) -> FrozenSamples:
         """The samples from the store, which is filled before where it is not there."""
@@ -228,6 +229,8 @@ class _Cache:
 
         def room(size: int) -> None:
             if self.stores is not None:
+                samples, _ = session.extent(self.stage)
+                cache_room.check_size(size * samples // len(self.shown.source), self.shown.where)
                 return
             for each in cache_room.make_room(size, self.shown.where):
                 text = f"removed the frozen outputs {each.path.name}, the longest unused, to make room"

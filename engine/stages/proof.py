@@ -23,7 +23,11 @@ class GradientProof:
 
 
 def prove_gradients(
-    system: System, selection: Selection, loss_of: Callable[[], Tensor], where: str = ""
+    system: System,
+    selection: Selection,
+    loss_of: Callable[[], Tensor],
+    where: str = "",
+    backward: Callable[[Tensor], None] = Tensor.backward,
 ) -> GradientProof:
     """Run one backward pass and check that exactly the selected parameters receive finite gradients.
 
@@ -32,7 +36,7 @@ def prove_gradients(
     tensor receives a gradient, DivergedError when a gradient is not finite.
     """
     with _undone(system):
-        loss_of().backward()  # type: ignore[no-untyped-call]  # torch leaves Tensor.backward unannotated
+        backward(loss_of())
         gradients = {name: parameter.grad for name, parameter in system.named_parameters()}
 
     reached = {name for name, gradient in gradients.items() if gradient is not None}

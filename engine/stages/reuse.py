@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.checkpoints.store import RECORD
+from engine.checkpoints.record import RECORD
 from engine.errors import WorldError
 from engine.files import read_json
 from engine.recipe.schema import Recipe, Stage

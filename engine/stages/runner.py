@@ -12,7 +12,8 @@ from typing import Any
 from torch import Tensor
 
 from engine import events
-from engine.checkpoints.store import RECORD, Checkpoint, CheckpointStore
+from engine.checkpoints.record import ENTRY, RECORD, read_record
+from engine.checkpoints.store import Checkpoint, CheckpointStore
 from engine.checkpoints.weights import holds_injection, read_weights, write_weights
 from engine.contracts import Dataset, Evaluation, Verdict
 from engine.data.frozen import WholeFrames
@@ -30,14 +31,13 @@ from engine.stages.patterns import select_stage
 from engine.stages.proof import prove_gradients, prove_identity
 from engine.stages.session import Session, stage_seed
 from engine.system import System
-from engine.training.compiling import compile_parts
+from engine.training.compiling import CompiledBackwardError, backward_of, compile_parts, go_uncompiled
 from engine.training.forward import autocast, draw_warp
 from engine.training.loop import Task, train
 from engine.training.losses import NO_GRADIENT, WeightedLosses
 from engine.training.state import seed_everything
 
 WEIGHTS = "weights.safetensors"
-ENTRY = "entry.json"
 FROZEN = "frozen.json"
 CHECKPOINTS = "checkpoints"
 
@@ -86,7 +86,7 @@ class StageRun:
         resume = store.latest(self._warn, self._changed)
         self._note_key(resumed=resume is not None)
         if resume:
-            self._recall_entry()
+            self._recall_entry(resume.step)
         system = self.session.system(self.source)
         if not resume:
             system = self._enter(system, parent)
@@ -223,7 +223,7 @@ class StageRun:
             compile_parts(system, self._warn)  # after the cache, whose entries serve uncompiled stages too
         # After the data are prepared and cached, which may draw numbers and is done once for many runs.
         seed_everything(stage_seed(session.recipe.seed, stage.name))
-        if not resume:
+        if not resume or stage.train.compile:  # which may fail now where it did not
             self._prove(system, selection, losses, before)
         task = Task(
             stage=stage,
@@ -288,7 +288,12 @@ class StageRun:
             constant.extend(losses.without_gradient(terms))
             return total
 
-        proof = prove_gradients(system, selection, loss, session.recipe.where("stage", self.index, "trainable"))
+        where, backward = session.recipe.where("stage", self.index, "trainable"), backward_of(stage.train.compile)
+        try:
+            proof = prove_gradients(system, selection, loss, where, backward)
+        except CompiledBackwardError as failure:
+            go_uncompiled(system, failure, self._warn)
+            proof = prove_gradients(system, selection, loss, where)
         for name in constant:
             session.emit(
                 events.Note("warning", f"loss '{name}' has no gradient in stage {stage.name}: {NO_GRADIENT}", {})
@@ -381,12 +386,14 @@ class StageRun:
         self.session.emit(events.StageFinished(self.stage.name, seconds, path, digest))
         return path
 
-    def _recall_entry(self) -> None:
+    def _recall_entry(self, step: int) -> None:
         """What the stage measured and decided before its first step, and the weights it then started from."""
         entry = read_record(self.folder / ENTRY, source=(str, NoneType))
         self.source = self.folder.parent / entry["source"] if entry["source"] else None
         self.rows += entry["rows"]
         self.gates += entry["gates"]
+        text = f"stage {self.stage.name} goes on after step {step}"
+        self.session.emit(events.Note("info", text, {"stage": self.stage.name, "gates": list(self.gates)}))
 
     def _write(self, name: str, more: dict[str, Any]) -> None:
         run, source = self.folder.parent, self.source
@@ -396,18 +403,6 @@ class StageRun:
         place = None if source is None else str(source)
         record = {"stage": self.stage.name, "source": place, "rows": rows, "gates": self.gates, **more}
         self.session.write(self.folder / name, record)
-
-
-def read_record(path: Path, **keys: type | tuple[type, ...]) -> dict[str, Any]:
-    """What a stage noted, with its rows of the final table; WorldError naming the file when it is damaged."""
-    record = read_json(path, rows=list, gates=list, **keys)
-    for row in record["rows"]:
-        if not (isinstance(row, dict) and {"stage", "moment", "warp", "mean", "base"} <= row.keys()):
-            raise WorldError(f"{path} is damaged: its 'rows' are of another kind")
-    for gate in record["gates"]:
-        if not (isinstance(gate, dict) and {"check", "at", "status", "action", "reason"} <= gate.keys()):
-            raise WorldError(f"{path} is damaged: its 'gates' are of another kind")
-    return record
 
 
 FINISHED_AGAIN = "the stage is finished again from its newest checkpoint"

@@ -113,6 +113,10 @@ class Session:
             self._datasets[split] = dataset
         return self._datasets[split]
 
+    def extent(self, stage: Stage) -> tuple[int, int]:
+        """The samples that a stage trains on, and its steps."""
+        return len(self.dataset("train")), stage.steps
+
     def _where(self, split: str) -> str:
         return self.recipe.where("data", *split.split("."))
 

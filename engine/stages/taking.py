@@ -8,16 +8,17 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from engine.checkpoints.store import RECORD
+from engine.checkpoints.record import RECORD
 from engine.files import read_json, write_json, write_whole
 from engine.stages.runner import CHECKPOINTS, WEIGHTS
 
 
-def take_over(run: Path, stage: str, parent: str | None, into: Path, provenance: Mapping[str, Any]) -> None:
+def take_over(run: Path, stage: str, parent: str | None, into: Path, provenance: Mapping[str, Any]) -> dict[str, Any]:
     """Copy what `run` keeps of a finished stage, without its checkpoints, and of the extensions of its parent.
 
     Weights are linked where the file system can. The record comes last, since it says that the stage is complete, and
-    notes the run that trained it with `provenance`, which is that run's. Raises WorldError on a full disk.
+    notes the run that trained it with `provenance`, which is that run's. Returns the record; raises WorldError on a
+    full disk.
     """
     for extension in _extensions(run, parent) if parent else ():
         if not (into / extension.name).exists():
@@ -27,7 +28,9 @@ def take_over(run: Path, stage: str, parent: str | None, into: Path, provenance:
     record = read_json(source / RECORD)
     _copy(source, target)
     origin = {"trained_in": str(run), "provenance": provenance}
-    write_json(target / RECORD, {**record, "reused": record.get("reused", origin) | {"taken_from": str(run)}})
+    record["reused"] = record.get("reused", origin) | {"taken_from": str(run)}
+    write_json(target / RECORD, record)
+    return record
 
 
 def _extensions(run: Path, parent: str) -> Iterator[Path]:

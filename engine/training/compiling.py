@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from engine.errors import WorldError
 from engine.system import System
 
 BACKEND = "inductor"
@@ -46,7 +47,38 @@ def _or_uncompiled(name: str, part: nn.Module, tell: Callable[[str], None]) -> C
     return call
 
 
-def _reason(failure: Exception) -> str:
+class CompiledBackwardError(WorldError):
+    """The backward pass of a compiled system failed: it is compiled, and its code checked, when it is first taken."""
+
+
+def backward_of(compiled: bool) -> Callable[[Tensor], None]:
+    """Tensor.backward; of a compiled system one that raises CompiledBackwardError for what fails in it."""
+    if not compiled:
+        return Tensor.backward
+    from torch._dynamo.exc import TorchDynamoException
+
+    def backward(loss: Tensor) -> None:
+        try:
+            loss.backward()  # type: ignore[no-untyped-call]  # torch's gap
+        except torch.OutOfMemoryError:
+            raise
+        except (TorchDynamoException, AssertionError, RuntimeError) as failure:
+            what = f"the compiled backward pass failed: {_reason(failure)}"
+            raise CompiledBackwardError(f"{what}; train with compile = false") from failure
+
+    return backward
+
+
+def go_uncompiled(system: System, failure: CompiledBackwardError, tell: Callable[[str], None]) -> None:
+    """Run base and injection as they are from now on; `tell` is given the reason."""
+    for part in (system.base, system.injection):
+        if part is not None:
+            part._compiled_call_impl = None
+    assert failure.__cause__ is not None, "backward_of gives it one"
+    tell(f"the stage runs uncompiled, its compiled backward pass failed: {_reason(failure.__cause__)}")
+
+
+def _reason(failure: BaseException) -> str:
     """The first line that the compiler said, which is followed by pages for its own developers."""
     from torch._dynamo.exc import BackendCompilerFailed
 

@@ -23,6 +23,15 @@ class Exporting:
     write: Export
     folder: Path
 
+    def __call__(self, prediction: Prediction, batch: Batch, seconds: float) -> None:
+        """Write a batch; WorldError where the folder or a file cannot be written."""
+        with reading(f"the export {self.name}"):
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                self.write(prediction, batch, self.folder, seconds)
+            except OSError as error:
+                raise WorldError(f"the export {self.name} could not be written: {error}") from error
+
 
 class Stopwatch:
     """What the forward passes of a module took; attached for as long as it is used as a context."""
@@ -36,10 +45,10 @@ class Stopwatch:
 
         def start(*_: object) -> None:
             nonlocal began
-            began = self._now()
+            began = now(self.device)
 
         def stop(*_: object) -> None:
-            self.seconds = self._now() - began
+            self.seconds = now(self.device) - began
 
         self._hooks = [self.module.register_forward_pre_hook(start), self.module.register_forward_hook(stop)]
         return self
@@ -48,10 +57,12 @@ class Stopwatch:
         for hook in self._hooks:
             hook.remove()
 
-    def _now(self) -> float:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        return time.perf_counter()
+
+def now(device: torch.device) -> float:
+    """The time in seconds at which the device has done what it was asked for."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
 
 
 def exported(
@@ -61,10 +72,5 @@ def exported(
     with watch:
         for batch, prediction in pairs:
             for export in exports:
-                with reading(f"the export {export.name}"):
-                    try:
-                        export.folder.mkdir(parents=True, exist_ok=True)
-                        export.write(prediction, batch, export.folder, watch.seconds / len(prediction.value))
-                    except OSError as error:
-                        raise WorldError(f"the export {export.name} could not be written: {error}") from error
+                export(prediction, batch, watch.seconds / len(prediction.value))
             yield batch, prediction

@@ -21,6 +21,7 @@ from engine.globs import Selection
 from engine.prediction import Batch
 from engine.recipe.schema import Stage
 from engine.system import System, Warp
+from engine.training.compiling import backward_of
 from engine.training.forward import draw_warp, in_precision
 from engine.training.guard import FP16_OVERFLOWS, NonFiniteGuard
 from engine.training.interrupt import Agreement, StopRequest
@@ -98,7 +99,7 @@ def train(task: Task, resume: Checkpoint | None = None) -> None:
     def forward(batch: Batch, warp: Warp) -> tuple[Tensor, list[Tensor]]:
         return task.losses(parallel.module(batch, warp=warp, inject=stage.injection), batch)
 
-    forward = in_precision(forward, device, settings.precision)
+    forward, backward = in_precision(forward, device, settings.precision), backward_of(settings.compile)
 
     def forward_backward(warp: Warp, last: bool) -> None:
         began = time.perf_counter()
@@ -107,7 +108,7 @@ def train(task: Task, resume: Checkpoint | None = None) -> None:
         with parallel.micro_step(last):
             loss, terms = forward(batch, warp)
             share = loss if accumulate == 1 else loss / accumulate
-            (scaler.scale(share) if scales else share).backward()  # type: ignore[no-untyped-call]  # torch's gap
+            backward(scaler.scale(share) if scales else share)
         figure = read(loss)
         guard.see(figure)
         meter.add(figure, [figure] if terms[0] is loss else [read(term) for term in terms], 1 / accumulate)

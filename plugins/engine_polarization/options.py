@@ -37,11 +37,11 @@ class SaturationOptions(Options):
 
     region: Region = Field("transparent", description="the region of the metric `correction`")
     healthy_sat95: float = Field(0.05, ge=0, le=1, description="share of pixels at more than 95 % of the bound")
-    max_sat95: float = Field(0.20, ge=0, le=1)
+    max_sat95: float = Field(0.20, ge=0, le=1, description="more than this share fails")
     healthy_spread: float = Field(0.3, ge=0, description="spread of the correction by that of the error to correct")
-    min_spread: float = Field(0.1, ge=0)
+    min_spread: float = Field(0.1, ge=0, description="less than this fails")
     healthy_slope: float = Field(0.5, ge=0, le=1, description="mean slope of tanh, the share of gradient that passes")
-    min_slope: float = Field(0.1, ge=0, le=1)
+    min_slope: float = Field(0.1, ge=0, le=1, description="less than this fails")
 
     @model_validator(mode="after")
     def _ordered(self) -> SaturationOptions:

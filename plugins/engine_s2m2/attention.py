@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from engine_s2m2.correlation import BAND
 from engine_s2m2.positional import CHANNELS, attended_positions
 
 
@@ -50,10 +51,17 @@ class Attention(nn.Module):
         elif grid is None:
             read = F.scaled_dot_product_attention(q, k, v)
         else:
-            scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
-            weights = scores.float().softmax(-1)
-            read = weights.to(v.dtype) @ v + self.pe_proj(attended_positions(weights, *grid))
+            # The weights of a head grow with the square of the picture's area: without gradients they come and go.
+            together = self.heads if torch.is_grad_enabled() else max(1, BAND // (len(x) * x.shape[1] ** 2))
+            parts = zip(*(part.split(together, 1) for part in (q, k, v)), strict=True)
+            read = torch.cat([self._with_positions(*part, grid) for part in parts], 1)
         return self.proj(read.transpose(1, 2).flatten(2))
+
+    def _with_positions(self, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
+        """What some of the heads (N, heads, L, c) read from their own sequence, with the positional term."""
+        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+        weights = scores.float().softmax(-1)
+        return weights.to(v.dtype) @ v + self.pe_proj(attended_positions(weights, *grid))
 
 
 class SelfAttention(nn.Module):

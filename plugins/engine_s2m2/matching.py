@@ -1,8 +1,4 @@
-"""Matching the two views: correlation, optimal transport with dustbins, and the first estimates.
-
-Everything here runs in float32 whatever the precision of the network: sums of exponentials of unscaled correlations
-do not survive half precision.
-"""
+"""Matching the two views by their correlation: optimal transport with dustbins, and the first estimates."""
 
 from __future__ import annotations
 
@@ -10,26 +6,14 @@ from math import log
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
+
+from engine_s2m2.correlation import window
 
 ROUNDS = 3
 MASKED = -1e4
 WINDOW = 2
 STABILISER = 1e-4
-
-
-class Correlation(nn.Module):
-    """All inner products between normalised left and right features of a row."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.layer_norm = nn.LayerNorm(width)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(2B, C, H4, W4), left images first -> K (B, H4, W4, W4) float32, indexed [left column, right column]."""
-        with torch.autocast(features.device.type, enabled=False):
-            left, right = self.layer_norm(features.float().permute(0, 2, 3, 1)).chunk(2)
-            return left @ right.transpose(-1, -2)
 
 
 def right_of_pixel(width: int, device: torch.device) -> Tensor:
@@ -60,17 +44,6 @@ def transport(correlation: Tensor, positivity: bool) -> Tensor:
     # The rows' last marginal, 1 / (2 * width), and the scale of P, 2 * width, cancel.
     plan = scores.softmax(-1)[..., :-1, :-1]
     return plan.masked_fill(forbidden, 0.0) if positivity else plan
-
-
-def window(volume: Tensor, start: Tensor, count: int) -> Tensor:
-    """`count` neighbouring entries of each row of a volume, zero outside it.
-
-    volume: (B, H, w, n). start: (B, H, w) int64, index of the first entry, any value. Returns (B, H, w, count).
-    """
-    index = start.unsqueeze(-1) + torch.arange(count, device=start.device)
-    last = volume.shape[-1] - 1
-    inside = (index >= 0) & (index <= last)
-    return volume.gather(-1, index.clamp(0, last)) * inside
 
 
 def first_estimates(plan: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -13,7 +13,8 @@ from engine.errors import InputError, Problem
 from engine.prediction import Batch, Prediction
 from engine_s2m2.backbone import Backbone
 from engine_s2m2.blocks import GELU, GatedFusion, left_half
-from engine_s2m2.matching import Correlation, first_estimates, transport
+from engine_s2m2.correlation import Correlation, Volume
+from engine_s2m2.matching import first_estimates, transport
 from engine_s2m2.options import S2M2Options
 from engine_s2m2.padding import MULTIPLE, Padding
 from engine_s2m2.refinement import GlobalRefiner, LocalRefiner
@@ -49,12 +50,13 @@ SIZES = {
 class Estimates:
     """All that one pass finds out, at quarter resolution unless said otherwise; disparities in px of their own map.
 
-    disparities: initial, after the global refiner, after each local step, all before they are clamped at 0, so that a
-    clamped pixel still has a gradient. confidences, visibilities: after each local step, the latter before the rule
-    that hides pixels whose match leaves the image. final: disparity, visibility, confidence at full resolution.
+    plan: the matching probabilities, None where they came in bands of rows. disparities: initial, after the global
+    refiner, after each local step, all before they are clamped at 0, so that a clamped pixel still has a gradient.
+    confidences, visibilities: after each local step, the latter before the rule that hides pixels whose match leaves
+    the image. final: disparity, visibility, confidence at full resolution.
     """
 
-    plan: Tensor
+    plan: Tensor | None
     initial_confidence: Tensor
     initial_visibility: Tensor
     disparities: list[Tensor]
@@ -132,6 +134,7 @@ class S2M2(nn.Module):
             )
         found = self.estimate(left, right)
         disparity, visibility, confidence = found.final
+        assert found.plan is not None, "training keeps the correlation whole"
         features = {
             "transport": found.plan,
             "initial_confidence": found.initial_confidence,
@@ -160,8 +163,7 @@ class S2M2(nn.Module):
         transformed = self.transformer(pyramid)
 
         correlation = self.disp_init(transformed)
-        plan = transport(correlation, self.use_positivity)
-        initial, confidence, visibility = first_estimates(plan)
+        plan, (initial, confidence, visibility) = self._matched(correlation)
 
         transformed, half, image = left_half(transformed), left_half(half), left_half(images)
         filled = self.global_refiner(initial.detach(), confidence.detach(), transformed)
@@ -177,19 +179,25 @@ class S2M2(nn.Module):
         found.final = (2 * disparity if output_upsample else disparity, visibility, confidence)
         return found
 
-    def _refine(self, found: Estimates, context: Tensor, correlation: Tensor) -> Tensor:
+    def _matched(self, correlation: Volume) -> tuple[Tensor | None, tuple[Tensor, ...]]:
+        """Matching probabilities, unless they come and go in bands of rows, and the three first estimates."""
+        if correlation.whole is not None:
+            plan = transport(correlation.whole, self.use_positivity)
+            return plan, first_estimates(plan)
+        return None, correlation.look(lambda band, rows: first_estimates(transport(band, self.use_positivity)))
+
+    def _refine(self, found: Estimates, context: Tensor, correlation: Volume) -> Tensor:
         """Add the rounds of local refinement to `found` and return the last hidden state.
 
         `found.final` becomes the last disparity (full-resolution px), visibility and confidence at quarter resolution.
         """
         disparity, visibility, confidence = found.final
-        # Pairwise means along the right row; the row is even, as the image's width is a multiple of 32.
-        coarse = F.avg_pool1d(correlation.flatten(0, 1), 2).unflatten(0, correlation.shape[:2])
+        evidence = correlation.evidence()
         columns = torch.arange(disparity.shape[-1], device=disparity.device, dtype=disparity.dtype)
         hidden = context.tanh()
         disparity = self._permitted(disparity)
         for _ in range(self.refine_iter):
-            state = (hidden, disparity, confidence, visibility, context, correlation, coarse)
+            state = (hidden, disparity, confidence, visibility, context, evidence)
             if self.checkpointing and self.training:
                 state = checkpoint(self.refiner, *state, use_reentrant=False, preserve_rng_state=False)
             else:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine_s2m2.blocks import GELU, join
-from engine_s2m2.matching import window
+from engine_s2m2.correlation import RADIUS
 from engine_s2m2.unet import UNet
 
 CONFIDENT = 0.2
 """Matches below this confidence are replaced by the global refiner."""
 GLOBAL_SCALE = 100.0
-RADIUS = 4
 CORRELATION_SCALE = 16.0
 
 
@@ -66,17 +67,6 @@ class SeparableGRU(nn.Module):
         return hidden
 
 
-def lookup(correlation: Tensor, position: Tensor) -> Tensor:
-    """Linearly interpolated correlation at position - 4 .. position + 4, zero outside the row.
-
-    correlation: (B, H4, w, n). position: (B, H4, w), column of the right image. Returns (B, 9, H4, w).
-    """
-    start = position.detach().floor()
-    taps = window(correlation, start.long() - RADIUS, 2 * RADIUS + 2)
-    fraction = (position - start).unsqueeze(-1)
-    return torch.lerp(taps[..., :-1], taps[..., 1:], fraction).permute(0, 3, 1, 2)
-
-
 class LocalRefiner(nn.Module):
     """One step of recurrent refinement."""
 
@@ -110,21 +100,20 @@ class LocalRefiner(nn.Module):
         confidence: Tensor,
         visibility: Tensor,
         context: Tensor,
-        fine: Tensor,
-        coarse: Tensor,
+        correlation: Callable[[Tensor], tuple[Tensor, ...]],
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The next hidden state, disparity, confidence and visibility, neither clamped nor masked.
 
         hidden, context: (B, C, H4, W4). disparity (quarter-resolution px), confidence, visibility: (B, 1, H4, W4).
-        fine: the unmasked correlation (B, H4, w, w); coarse: its means of two right columns (B, H4, w, w/2).
+        correlation: what `Volume.evidence` gives, fine and coarse taps (B, 9, H4, w) at columns of the right image.
         """
         columns = torch.arange(disparity.shape[-1], device=disparity.device, dtype=disparity.dtype)
-        position = columns - disparity.squeeze(1)
         certainty = clamped_logit(join(confidence, visibility), 0.01)
+        fine, coarse = correlation(columns - disparity.squeeze(1))
         evidence = join(
             self.disp_feat(join(disparity / GLOBAL_SCALE)),
-            self.corr_feat1(lookup(fine, position) / CORRELATION_SCALE),
-            self.corr_feat2(lookup(coarse, position / 2) / CORRELATION_SCALE),
+            self.corr_feat1(fine / CORRELATION_SCALE),
+            self.corr_feat2(coarse / CORRELATION_SCALE),
             context,
             self.conf_occ_feat(certainty),
         )

@@ -33,3 +33,11 @@ class ErrorMapOptions(Options):
     colours: Literal["px", "kitti"] = Field(
         "px", description="eight classes of px from blue to yellow, or the ten of KITTI from blue (right) to red"
     )
+
+
+class MapsOptions(Options):
+    """Options of `maps`."""
+
+    min_confidence: float = Field(
+        0.5, ge=0, le=1, description="the point cloud has pixels that are at least this confident, and as visible"
+    )

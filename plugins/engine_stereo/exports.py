@@ -19,7 +19,7 @@ from engine_stereo.pictures import error_picture, kitti_error_picture
 
 Map = NDArray[np.float32]
 
-_KITTI_MOST = (2**16 - 1) / 256  # px
+KITTI_MOST = (2**16 - 1) / 256  # px
 
 
 class Kitti:
@@ -34,8 +34,8 @@ class Kitti:
     def __call__(self, prediction: Prediction, batch: Batch, folder: Path, seconds: float) -> None:
         """Write the disparities of a batch."""
         for name, disparity, known in _answers(prediction, batch):
-            path = _file(folder / self.folder, f"{name}.png")
-            write_disparity(path, disparity.clip(0, _KITTI_MOST), known, PRESETS["kitti"])
+            path = file_below(folder / self.folder, f"{name}.png")
+            write_disparity(path, disparity.clip(0, KITTI_MOST), known, PRESETS["kitti"])
 
 
 class Middlebury:
@@ -47,7 +47,7 @@ class Middlebury:
     def __call__(self, prediction: Prediction, batch: Batch, folder: Path, seconds: float) -> None:
         """Write the disparities of a batch."""
         for name, disparity, known in _answers(prediction, batch):
-            path = _file(folder / self.folder / name, f"disp0{self.method}.pfm")
+            path = file_below(folder / self.folder / name, f"disp0{self.method}.pfm")
             write_disparity(path, disparity, known, PRESETS["middlebury"])
             path.with_name(f"time{self.method}.txt").write_text(f"{seconds:.3f}\n")
 
@@ -61,7 +61,7 @@ class ETH3D:
     def __call__(self, prediction: Prediction, batch: Batch, folder: Path, seconds: float) -> None:
         """Write the disparities of a batch."""
         for name, disparity, known in _answers(prediction, batch):
-            path = _file(folder / "low_res_two_view", f"{name}.pfm")
+            path = file_below(folder / "low_res_two_view", f"{name}.pfm")
             write_disparity(path, disparity, known, PRESETS["eth3d"])
             path.with_suffix(".txt").write_text(f"runtime {seconds:.3f}\n")
 
@@ -79,29 +79,30 @@ class ErrorMaps:
         truth, valid = (batch[name][:, 0].cpu().numpy() for name in ("disparity", "valid"))
         parts = {"": prediction} | ({"_base": prediction.base} if prediction.base is not None else {})
         for suffix, part in parts.items():
-            for number, estimate in enumerate(_numpy(part.value[:, 0])):
+            for number, estimate in enumerate(as_numpy(part.value[:, 0])):
                 error = np.abs(estimate - truth[number])
                 if self.colours == "kitti":
                     picture = kitti_error_picture(error, truth[number], valid[number])
                 else:
                     picture = error_picture(error, valid[number])
-                write_png(_file(folder, f"{batch['id'][number]}{suffix}.png"), picture)
+                write_png(file_below(folder, f"{batch['id'][number]}{suffix}.png"), picture)
 
 
 def _answers(prediction: Prediction, batch: Batch) -> Iterator[tuple[str, Map, NDArray[np.bool_]]]:
     """(id, disparity (H, W) px, where it is finite) of each sample; InputError where they are not at full size."""
     if "scale" in batch:
         raise InputError("a benchmark takes disparity at full resolution, and these data are scaled", "scale = 1")
-    for name, disparity in zip(batch["id"], _numpy(prediction.value[:, 0]), strict=True):
+    for name, disparity in zip(batch["id"], as_numpy(prediction.value[:, 0]), strict=True):
         known = np.isfinite(disparity)
         yield name, np.where(known, disparity, np.float32(0)), known
 
 
-def _numpy(values: Tensor) -> NDArray[Any]:
+def as_numpy(values: Tensor) -> NDArray[Any]:
+    """The same numbers, float32."""
     return values.detach().float().cpu().numpy()
 
 
-def _file(folder: Path, name: str) -> Path:
+def file_below(folder: Path, name: str) -> Path:
     """A place for a file below `folder`; InputError for an id that leads out of it."""
     path = folder / name
     if not path.resolve().is_relative_to(folder.resolve()):

@@ -68,6 +68,12 @@ def gauge_picture(share: Map, known: Mask) -> Picture:
     return _painted("inferno", np.clip(np.nan_to_num(share), 0.0, 1.0), known)
 
 
+def signed_picture(value: Map, most: float, known: Mask) -> Picture:
+    """A quantity (H, W) from -`most`, blue, over 0, white, to `most`, red; white where not `known`."""
+    share = 0.5 + 0.5 * np.nan_to_num(value) / max(most, 1e-6)
+    return _painted("RdBu_r", np.clip(share, 0.0, 1.0), known)
+
+
 def aolp_picture(q: Map, u: Map) -> Picture:
     """The angle of polarisation (H, W) in a circle of colours, as 0 and 180 degrees are one.
 

@@ -6,7 +6,7 @@ from engine.hookspecs import Register, hookimpl
 from engine_stereo import export_options, options
 from engine_stereo.data.augmented import AugmentedOptions
 from engine_stereo.data.building import factory
-from engine_stereo.data.options import ManifestOptions
+from engine_stereo.data.options import ManifestOptions, PairOptions
 from engine_stereo.data.readers import READERS
 
 
@@ -32,11 +32,18 @@ def engine_metrics(register: Register) -> None:
 
 @hookimpl
 def engine_exports(register: Register) -> None:
-    """The submissions of three benchmarks, and maps of the error."""
+    """The submissions of three benchmarks, maps of the error, and all that is known of a pair."""
     register("kitti", export_options.KittiOptions, "engine_stereo.exports:Kitti")
     register("middlebury", export_options.MiddleburyOptions, "engine_stereo.exports:Middlebury")
     register("eth3d", export_options.ETH3DOptions, "engine_stereo.exports:ETH3D")
     register("error_maps", export_options.ErrorMapOptions, "engine_stereo.exports:ErrorMaps")
+    register("maps", export_options.MapsOptions, "engine_stereo.maps:Maps")
+
+
+@hookimpl
+def engine_inputs(register: Register) -> None:
+    """Rectified pairs from files, with their polarisation and calibration."""
+    register("disparity", PairOptions, "engine_stereo.data.pairs:pairs", exports=("maps",))
 
 
 @hookimpl

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,30 @@ def test_a_limit_that_is_no_size_is_refused(monkeypatch: pytest.MonkeyPatch, tex
     monkeypatch.setenv("ENGINE_CACHE_GB", text)
     with pytest.raises(InputError, match="expected the size of the cache in GB"):
         limit()
+
+
+def test_what_a_killed_removal_left_does_not_stop_the_next_one(cache: Path) -> None:
+    path = make("a", used=100)
+    left = path.with_name("a.zarr.removed")
+    left.mkdir()
+    (left / "content").write_bytes(bytes(10))
+    remove_unused()
+    assert list(cache.iterdir()) == []
+
+
+def test_stores_are_listed_while_others_finish_and_remove_theirs(cache: Path) -> None:
+    path, ended = make("a", used=100), threading.Event()
+    (path / "group").mkdir()
+
+    def come_and_go() -> None:
+        while not ended.is_set():
+            path.rename(path.with_suffix(".partial"))
+            path.with_suffix(".partial").rename(path)
+
+    other = threading.Thread(target=come_and_go)
+    other.start()
+    try:
+        assert all(each.size in (0, 300) for _ in range(300) for each in stores())
+    finally:
+        ended.set()
+        other.join()

@@ -68,7 +68,7 @@ def recipe(toy_recipe: WriteRecipe, tmp_path: Path) -> WriteRecipe:
 def test_it_is_listed_with_where_it_comes_from(engine: Command, recipe: WriteRecipe) -> None:
     recipe()
     listed = json.loads(engine("plugins", "their/numbers.py", "--json").out)
-    (found,) = [each for each in listed["plugins"] if each["name"] == "two-numbers"]
+    (found,) = [each for each in listed["brought"] if each["name"] == "two-numbers"]
     assert found["kind"] == "injections"
     assert found["plugin"].endswith("their/numbers.py")
     assert found["options"]["properties"]["limit"]["default"] == 0.8

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Command, Outcome, WriteRecipe, only_run
-from toy_world import STAGE_A, STAGE_B, STAGE_C, threshold
+from toy_world import PLUGIN, STAGE_A, STAGE_B, STAGE_C, threshold
 
 from engine.cli.opening import weights_file
 from engine.errors import WorldError
@@ -57,7 +58,35 @@ def test_plugins_are_listed_with_their_options(engine: Command) -> None:
     text = engine("plugins")
     assert "threshold" in text.out
     listed = strictly(engine("plugins", "--json"))
-    assert {"gates"} <= {each["kind"] for each in listed["plugins"]}
+    assert {"gates"} <= {each["kind"] for each in listed["brought"]}
+
+
+def test_plugins_are_listed_with_where_they_come_from_and_their_hooks(engine: Command) -> None:
+    listed = {each["name"]: each for each in strictly(engine("plugins", PLUGIN, "--json"))["plugins"]}
+    assert listed["sgbm"] == {
+        "name": "sgbm",
+        "distribution": "experiment-engine",
+        "version": version("experiment-engine"),
+        "hooks": ["engine_models"],
+    }
+    file = listed[str(PLUGIN)]
+    assert (file["distribution"], file["version"]) == (None, None)
+    assert file["hooks"] == [f"engine_{kind}" for kind in ("datasets", "injections", "losses", "metrics", "models")]
+
+
+def test_every_call_of_a_hook_is_told_where_that_is_asked_for(
+    engine: Command, toy_recipe: WriteRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENGINE_PLUGIN_TRACE", "1")
+    done = engine("run", toy_recipe(stage=[STAGE_A]))
+    told = done.err.splitlines()
+    assert f"engine_metrics of plugin {str(PLUGIN)!r} -> error" in told
+    assert [line for line in told if "'event log'" in line and "engine_step" in line] == [
+        "engine_step of plugin 'event log'"
+    ] * 3
+    assert told.index("engine_run_started of plugin 'console'") < told.index("engine_stage_started of plugin 'console'")
+    monkeypatch.setenv("ENGINE_PLUGIN_TRACE", "0")
+    assert engine("plugins").err == ""
 
 
 def test_plan_shows_stages_gates_and_the_tree(engine: Command, toy_recipe: WriteRecipe, tmp_path: Path) -> None:

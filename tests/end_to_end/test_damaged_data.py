@@ -63,6 +63,13 @@ def test_a_damaged_sample_stops_the_run_with_1_and_is_named(engine: Command, rec
     assert status(tmp_path) == "failed"
 
 
+def test_the_cache_is_measured_on_what_reads(engine: Command, recipe: Any, tmp_path: Path) -> None:
+    most = {"bad": list(range(20)), "damaged": "skip", "noise": False}
+    assert engine("run", recipe(most, stage=[STAGE_A, {**STAGE_B, "cache": "auto"}])).code == 0
+    (choice,) = [each for each in events_of(only_run(tmp_path), "note") if 'cache = "auto"' in each["text"]]
+    assert choice["details"]["recompute"] > 0
+
+
 def test_skipped_samples_are_told_once_a_stage_and_counted(engine: Command, recipe: Any, tmp_path: Path) -> None:
     skip = {"bad": [3, 4], "damaged": "skip"}
     path = recipe(skip, {"bad": [7], "damaged": "skip"}, stage=[STAGE_A, STAGE_B])

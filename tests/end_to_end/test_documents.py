@@ -8,7 +8,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import Command
+import skimage
+import torch
+from conftest import Command, WriteRecipe
+from PIL import Image
+from toy_world import STAGE_A
 
 ROOT = Path(__file__).parents[2]
 SMALL = {
@@ -47,7 +51,18 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.usefixtures("quick_processes")
+@pytest.fixture
+def pairs(project: Path) -> None:
+    """A real pair of 185 x 125 px where the commands of the documents look for pairs."""
+    for side in ("left", "right"):
+        with Image.open(Path(skimage.__file__).parent / "data" / f"motorcycle_{side}.png") as shipped:
+            small = shipped.resize((185, 125))
+        for path in (f"{side}.png", f"{side}/1.png", f"pairs/1_{side}.png"):
+            (project / path).parent.mkdir(exist_ok=True)
+            small.save(project / path)
+
+
+@pytest.mark.usefixtures("quick_processes", "pairs")
 def test_every_command_of_the_readme_runs(engine: Command, project: Path) -> None:
     found = commands("README.md")
     run = engine("run", "recipes/s2m2_pol.toml", *shrunk())
@@ -60,7 +75,9 @@ def test_every_command_of_the_readme_runs(engine: Command, project: Path) -> Non
             shutil.rmtree(folder / "stage-C")
         if "recipes/*.toml" in words:
             words = ["check", *(str(path) for path in sorted(project.glob("recipes/*.toml")))]
-        words = [word.replace("runs/s2m2_pol/RUN", str(folder)) for word in words]
+        newest = max((project / "runs" / "s2m2_pol").iterdir())
+        for name, place in (("runs/s2m2_pol/RUN", folder), ("runs/s2m2_pol/OTHER", newest)):
+            words = [word.replace(name, str(place)) for word in words]
         small = shrunk() if "recipes/s2m2_pol.toml" in words and words[0] != "check" else []
         small = ["--set", "data.val.scale=0.2"] if "recipes/motorcycle.toml" in words and words[0] == "eval" else small
 
@@ -83,6 +100,25 @@ def test_every_command_of_the_page_on_reuse_runs(engine: Command, project: Path)
         assert outcome.code == 0, f"{words}: {outcome.err}"
 
 
+def test_every_command_of_the_page_on_comparing_runs(engine: Command, toy_recipe: WriteRecipe, tmp_path: Path) -> None:
+    path = toy_recipe(stage=[{**STAGE_A, "steps": 2}])
+    for seed in ("0", "1"):
+        assert engine("run", path, "--set", f"seed={seed}").code == 0
+    names = dict(zip(("RUN", "OTHER"), map(str, (tmp_path / "runs" / "toy").iterdir()), strict=True))
+    found = commands("docs/compare.md")
+    for words in found:
+        outcome = engine(*(names.get(word, word) for word in words))
+        assert outcome.code == 0, f"{words}: {outcome.err}"
+    assert len(found) == 4
+
+
+@pytest.mark.usefixtures("pairs")
+def test_every_command_of_the_page_on_predictions_runs(engine: Command, project: Path) -> None:
+    for words in commands("docs/predict.md")[1:]:  # the first one stands in the readme
+        assert engine(*words).code == 0
+    assert sorted(path.name for path in (project / "runs" / "predict").iterdir()) == ["1", "1_left"]
+
+
 def test_the_plugin_of_the_guide_is_checked_and_trained(engine: Command, project: Path) -> None:
     guide = (ROOT / "docs" / "plugins.md").read_text()
     (project / "my_correction.py").write_text(re.search(r"```python\n(.*?)```", guide, re.DOTALL)[1])
@@ -92,3 +128,17 @@ def test_the_plugin_of_the_guide_is_checked_and_trained(engine: Command, project
 
     assert outcome.code == 0, outcome.err
     assert "feasibility" in outcome.out
+
+
+def test_the_plugin_of_the_guide_keeps_the_promises_that_the_guide_lists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    plugin, its_test = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "plugins.md").read_text(), re.DOTALL)
+    Path("my_correction.py").write_text(plugin)
+    views = {side: torch.full((2, 3, 12, 16), shade) for side, shade in (("left", 90.0), ("right", 120.0))}
+    shift = torch.rand(2, 1, 12, 16, generator=torch.Generator().manual_seed(0))
+    told = {"batch": {**views, "disparity": shift, "valid": torch.ones(2, 1, 12, 16, dtype=torch.bool)}}
+    exec(its_test, told)
+    for check in told["CHECKS"]:
+        check()

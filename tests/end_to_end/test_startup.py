@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import Command, WriteRecipe
+from conftest import Command, WriteRecipe, only_run
 from toy_world import PLUGIN, STAGE_A
 
 from engine.cli.main import COMMANDS
@@ -63,6 +63,16 @@ def test_a_recipe_is_checked_without_torch_once_its_modules_are_known(engine: Co
 
 def test_a_plan_needs_torch_and_what_tells_the_device_of_a_run(process: Command) -> None:
     assert imported(process, "plan", RECIPE) == {"accelerate", "numpy", "pydantic", "torch"}
+
+
+def test_runs_are_listed_shown_and_compared_without_torch(
+    engine: Command, process: Command, toy_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    assert engine("run", toy_recipe(stage=[{**STAGE_A, "steps": 2}])).code == 0
+    run = only_run(tmp_path)
+    assert imported(process, "runs", "list") == {"pydantic"}
+    assert imported(process, "runs", "show", run) == {"pydantic"}
+    assert imported(process, "runs", "compare", run, run) == {"numpy", "pydantic"}
 
 
 def test_every_command_is_listed_with_a_whole_line_and_can_be_called(engine: Command) -> None:

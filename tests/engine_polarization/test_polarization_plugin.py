@@ -1,29 +1,46 @@
-import importlib
+"""What the plugin brings keeps every promise to the engine."""
+
 import subprocess
 import sys
 
-import engine_polarization.plugin as plugin
-from pydantic import BaseModel
+import pytest
+import torch
+
+from engine import testing
+from engine.prediction import Prediction
 
 HOOKS = ("engine_injections", "engine_metrics", "engine_gates")
+SHAPE = (2, 1, 7, 9)
 
 
-def test_everything_registered_can_be_built():
-    found = {}
+def batch() -> dict[str, torch.Tensor]:
+    """Glass in half of each sample, on a slope that polarises."""
+    numbers = torch.Generator().manual_seed(0)
+    glass = torch.zeros(SHAPE, dtype=torch.bool)
+    glass[..., :4] = True
+    sides = {f"polarization_{side}": 0.2 * torch.randn(2, 2, 7, 9, generator=numbers) for side in ("left", "right")}
+    truth = 2 + torch.rand(SHAPE, generator=numbers)
+    return {**sides, "disparity": truth, "valid": torch.ones(SHAPE, dtype=torch.bool), "transparent": glass}
 
-    def register(name, options, factory, **more):
-        found[name] = (options, factory, more)
 
-    for hook in HOOKS:
-        getattr(plugin, hook)(register)
-    assert set(found) == {"polarization", "correction", "saturation", "signal_use", "warp_gap"}
-    for name, (options, factory, more) in found.items():
-        assert issubclass(options, BaseModel)
-        chosen = options(max_correction=2.0) if name == "polarization" else options()
-        module, attribute = factory.split(":")
-        getattr(importlib.import_module(module), attribute)(chosen)
-        for names in more.values():
-            assert all("/" in metric for metric in names(chosen))
+def corrected(fields: dict[str, torch.Tensor]) -> Prediction:
+    raw = torch.linspace(-2, 2, fields["disparity"].numel()).reshape(SHAPE)
+    return Prediction(fields["disparity"] + 0.5).corrected(3 * torch.tanh(raw), raw)
+
+
+HEALTHY = {"sat95/transparent": 0.01, "spread/transparent": 0.8, "slope/transparent": 0.9}
+PROMISES = [
+    *testing.injection("polarization", {"max_correction": 3.0, "width": 8}, batch=batch, target="disparity"),
+    *testing.metric("correction", batch=batch, target="disparity", predicted=corrected),
+    *testing.gate("saturation", means=HEALTHY),
+    *testing.gate("signal_use", means={"epe/transparent": 1.0}),
+    *testing.gate("warp_gap", means={"epe/transparent": 1.0}),
+]
+
+
+@pytest.mark.parametrize("promise", PROMISES, ids=str)
+def test_it_keeps_its_promises(promise: testing.Check) -> None:
+    promise()
 
 
 def test_what_saturation_reads_is_what_the_diagnostics_produce():

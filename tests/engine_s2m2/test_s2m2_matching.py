@@ -4,8 +4,9 @@ from math import log
 
 import pytest
 import torch
+from engine_s2m2.correlation import lookup
 from engine_s2m2.matching import first_estimates, transport, window
-from engine_s2m2.refinement import clamped_logit, lookup
+from engine_s2m2.refinement import clamped_logit
 from engine_s2m2.upsampling import mix_neighbours
 
 

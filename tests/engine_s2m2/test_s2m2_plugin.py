@@ -1,12 +1,17 @@
 """What the plugin registers, and that registering costs nothing."""
 
-import importlib
 import subprocess
 import sys
+from functools import cache
 
-import pydantic
 import pytest
+import torch
 from engine_s2m2 import plugin
+from engine_s2m2.network import build
+from engine_s2m2.options import S2M2Options
+
+from engine import testing
+from engine.prediction import Prediction
 
 
 def registered(hook) -> dict[str, tuple]:
@@ -36,13 +41,6 @@ def test_the_network_reaches_over_the_whole_width_and_below_0_only_where_that_is
     assert more["reach"](options(use_positivity=False), (96, 128)) == (-128, 128)
 
 
-@pytest.mark.parametrize("hook", [plugin.engine_models, plugin.engine_losses])
-def test_every_factory_builds_from_its_default_options(hook):
-    for options, factory, _ in registered(hook).values():
-        module, attribute = factory.split(":")
-        assert callable(getattr(importlib.import_module(module), attribute)(options()))
-
-
 def test_losses_have_the_names_that_recipes_use():
     assert set(registered(plugin.engine_losses)) == {
         "s2m2_pmc",
@@ -52,8 +50,32 @@ def test_losses_have_the_names_that_recipes_use():
     }
 
 
-def test_unknown_options_are_refused():
-    for hook in (plugin.engine_models, plugin.engine_losses):
-        for options, _, _ in registered(hook).values():
-            with pytest.raises(pydantic.ValidationError, match="Extra inputs"):
-                options(surprise=1)
+def batch() -> dict[str, torch.Tensor]:
+    """A pair of textures 8 px apart, whose first columns the right image does not see."""
+    left = 255 * torch.rand(2, 3, 32, 64, generator=torch.Generator().manual_seed(1))
+    occluded = torch.zeros(2, 1, 32, 64, dtype=torch.bool)
+    occluded[..., :8] = True
+    shift = torch.full((2, 1, 32, 64), 8.0)
+    valid = torch.ones_like(occluded)
+    return {"left": left, "right": left.roll(-8, -1), "disparity": shift, "valid": valid, "occluded": occluded}
+
+
+@cache
+def predicted() -> Prediction:
+    torch.manual_seed(0)
+    return build(S2M2Options()).train()(batch())
+
+
+PROMISES = [
+    *testing.model("s2m2", batch=batch),
+    *(
+        promise
+        for loss in ("s2m2_pmc", "s2m2_disparity", "s2m2_visibility", "s2m2_confidence")
+        for promise in testing.loss(loss, batch=batch, target="disparity", predicted=lambda fields: predicted())
+    ),
+]
+
+
+@pytest.mark.parametrize("promise", PROMISES, ids=str)
+def test_it_keeps_its_promises(promise: testing.Check) -> None:
+    promise()

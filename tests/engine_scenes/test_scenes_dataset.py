@@ -13,6 +13,7 @@ from engine_scenes.pairs import render_pair
 from engine_scenes.scene import random_scene
 from pydantic import ValidationError
 
+from engine import testing
 from engine.errors import WorldError
 
 SMALL = {"split": "val", "count": 2, "height": 48, "width": 64}
@@ -48,11 +49,13 @@ def test_a_sample_has_the_promised_shapes() -> None:
     assert isinstance(sample["baseline"], np.float32)
 
 
-def test_evaluation_is_fixed_and_training_noise_is_fresh() -> None:
-    one, again = small().sample(1, None), small().sample(1, None)
-    for name, value in one.items():
-        np.testing.assert_array_equal(value, again[name])
-    noisy = small().sample(1, np.random.default_rng(0))
+@pytest.mark.parametrize("promise", testing.dataset("polarized_scenes", SMALL), ids=str)
+def test_it_keeps_its_promises(promise: testing.Check) -> None:
+    promise()
+
+
+def test_training_noise_is_fresh() -> None:
+    one, noisy = small().sample(1, None), small().sample(1, np.random.default_rng(0))
     assert not np.array_equal(noisy["left"], one["left"])
     np.testing.assert_array_equal(noisy["disparity"], one["disparity"])
 

@@ -167,24 +167,29 @@ FILES = {
     "calib.txt": (
         "cam0=[994.978 0 311.193; 0 994.978 254.877; 0 0 1]\ncam1=[994.978 0 342.279; 0 994.978 254.877; 0 0 1]\n"
         "doffs=31.086\nbaseline=193.001\nwidth=741\n",
-        Calibration(994.978, 0.193001, 31.086),
+        Calibration(994.978, 0.193001, 31.086, (311.193, 254.877)),
     ),
     "000000.txt": (  # KITTI 2012
         "P0: 700 0 600 0 0 700 180 0 0 0 1 0\nP2: 700 0 600 42 0 700 180 0 0 0 1 0\n"
         "P3: 700 0 605 -336 0 700 180 0 0 0 1 0\n",
-        Calibration(700, 0.54, 5),
+        Calibration(700, 0.54, 5, (600, 180)),
     ),
     "000001.txt": (  # KITTI 2015
         "calib_time: 09-Jan-2012\nP_rect_02: 700 0 600 42 0 700 180 0 0 0 1 0\n"
         "P_rect_03: 700 0 600 -336 0 700 180 0 0 0 1 0\n",
-        Calibration(700, 0.54, 0),
+        Calibration(700, 0.54, 0, (600, 180)),
     ),
     "calib_00-02.xml": (
         '<?xml version="1.0"?><opencv_storage><mtxL type_id="opencv-matrix"><rows>3</rows><cols>3</cols><dt>d</dt>'
         "<data>5000. 0. 2000. 0. 5000. 1500. 0. 0. 1.</data></mtxL>"
         '<proj_matR type_id="opencv-matrix"><data>5000. 0. 2010. -4e5 0. 5000. 1500. 0. 0. 0. 1. 0.</data></proj_matR>'
         "<baselineLR>-80.</baselineLR></opencv_storage>",
-        Calibration(5000, 0.08, 10),
+        Calibration(5000, 0.08, 10, (2000, 1500)),
+    ),
+    "stereodemo.json": (
+        '{"width": 640, "height": 480, "baseline_meters": 0.075, "fx": 451.0, "fy": 451.0, "cx0": 299, "cx1": 300.5, '
+        '"cy": 255, "depth_range": [1.0, 5.0]}',
+        Calibration(451, 0.075, 1.5, (299, 255)),
     ),
 }
 
@@ -195,6 +200,7 @@ def test_calibration_is_read_by_what_the_file_is(tmp_path, name):
     (tmp_path / name).write_text(text)
     read = read_calibration(tmp_path / name)
     assert (read.focal, read.baseline, read.doffs) == pytest.approx((expected.focal, expected.baseline, expected.doffs))
+    assert read.centre == pytest.approx(expected.centre)
 
 
 @pytest.mark.parametrize("name", list(FILES))

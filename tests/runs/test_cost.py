@@ -13,6 +13,7 @@ from conftest import Command, WriteRecipe
 from toy_world import STAGE_A, STAGE_B, STAGE_C
 
 from engine.runs.cost import SAMPLES, STEPS, peak_memory
+from engine.stages.cache_choice import Costs
 
 QUIET = {"data": {"train": {"noise": False}}}
 CACHED = [STAGE_A, {**STAGE_B, "cache": "on"}, STAGE_C]
@@ -57,6 +58,24 @@ def test_a_stage_that_caches_tells_how_large_its_store_would_be(
     assert stages[1]["frozen_bytes"] == 24 * kept, "for each of 24 samples"
     assert stages[1]["frozen_outputs"] > 0
     assert [stages[number]["frozen_bytes"] for number in (0, 2)] == [0, 0]
+
+
+def test_auto_decides_for_all_steps_and_samples_of_the_recipe(
+    engine: Command, toy_recipe: WriteRecipe, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.stages.cache_choice.measured", lambda *_: Costs(0.1, 0.02, 0.01, 1000))
+    for steps, kept in ((2, False), (200, True)):  # the trial's own 10 steps of 8 samples would keep them
+        stages = measured(engine, toy_recipe(stage=[STAGE_A, {**STAGE_B, "cache": "auto", "steps": steps}], **QUIET))
+        assert (stages["stages"][1]["frozen_bytes"] > 0) == kept
+
+
+def test_a_store_that_the_run_could_not_keep_is_refused(
+    engine: Command, toy_recipe: WriteRecipe, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENGINE_CACHE_GB", "2e-5")  # room for 8 samples, and not for 24
+    done = engine("plan", toy_recipe(stage=CACHED, **QUIET), "--measure")
+    assert done.code == 2
+    assert "ENGINE_CACHE_GB" in done.err
 
 
 def test_the_table_says_how_it_was_measured(engine: Command, toy_recipe: WriteRecipe) -> None:

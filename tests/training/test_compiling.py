@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import torch
 from conftest import Command, WriteRecipe, events_of, only_run, weights_of
+from functorch.compile import make_boxed_func
+from torch._dynamo.backends.common import aot_autograd
 from toy_world import STAGE_C
 
 from engine.training import compiling
@@ -61,6 +63,23 @@ def test_where_the_compiler_fails_the_stage_runs_uncompiled_and_says_why_once(
     told = [event.get("text", "") for event in events_of(only_run(toy_recipe().parent, "fallen"))]
     why = "toy runs uncompiled: RuntimeError: no working C++ compiler"
     assert [text for text in told if "uncompiled" in text] == [f"the model {why}", f"the injection {why}"]
+    plain = run(engine, toy_recipe, "plain")
+    assert all(torch.equal(fallen[key], plain[key]) for key in plain)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch looks at it while it compiles
+def test_where_only_the_backward_pass_fails_compiled_the_stage_runs_uncompiled(
+    engine: Command, toy_recipe: WriteRecipe, backend: Any
+) -> None:
+    def fail(*_: Any) -> Any:
+        raise AssertionError("expected size 8==8, stride 1==64\nand pages of advice")
+
+    forward, backward = make_boxed_func, make_boxed_func(fail)
+    backend(aot_autograd(fw_compiler=lambda graph, _: forward(graph), bw_compiler=lambda *_: backward))
+    fallen = run(engine, toy_recipe, "fallen", compile=True)
+    told = [event.get("text", "") for event in events_of(only_run(toy_recipe().parent, "fallen"))]
+    reason = "its compiled backward pass failed: AssertionError: expected size 8==8, stride 1==64"
+    assert [text for text in told if "uncompiled" in text] == [f"the stage runs uncompiled, {reason}"]
     plain = run(engine, toy_recipe, "plain")
     assert all(torch.equal(fallen[key], plain[key]) for key in plain)
 

@@ -37,16 +37,21 @@ def manifest(options: ManifestOptions) -> Frames:
     """
     root = options.root or options.file.parent
     problems: list[Problem] = []
-    frames = [frame for row in read_rows(options.file, problems) for frame in _RowReader(row, root, problems).frames()]
-    problems += _twice(frames, options.file)
+    return Frames(examples(read_rows(options.file, problems), root, str(options.file), problems), options, root)
+
+
+def examples(rows: Sequence[Row], root: Path, name: str, problems: list[Problem]) -> list[Frame]:
+    """The examples that rows list, with paths from `root`; InputError with every mistake in them and `problems`."""
+    frames = [frame for row in rows for frame in _RowReader(row, root, problems).frames()]
+    problems += _twice(frames, name)
     if not frames and not problems:
-        problems.append(Problem(str(options.file), "it lists nothing", "a row with 'left' and 'right'"))
+        problems.append(Problem(name, "it lists nothing", "a row with 'left' and 'right'"))
     if problems:
-        raise InputError(_told(problems, options.file))
-    return Frames(frames, options, root)
+        raise InputError(_told(problems, name))
+    return frames
 
 
-def _told(problems: Sequence[Problem], file: Path) -> list[Problem]:
+def _told(problems: Sequence[Problem], name: str) -> list[Problem]:
     """Each mistake once, with how often it was made, and no more than can be read."""
     first = {(problem.what, problem.expected): problem for problem in reversed(problems)}
     often = Counter((problem.what, problem.expected) for problem in problems)
@@ -56,13 +61,13 @@ def _told(problems: Sequence[Problem], file: Path) -> list[Problem]:
         what = problem.what + (f" (and in {often[key] - 1} more places)" if often[key] > 1 else "")
         told.append(replace(problem, what=what))
     more = len(told) - SHOWN
-    return [*told[:SHOWN], *([Problem(str(file), f"{more} more mistakes")] if more > 0 else [])]
+    return [*told[:SHOWN], *([Problem(name, f"{more} more mistakes")] if more > 0 else [])]
 
 
-def _twice(frames: Sequence[Frame], file: Path) -> Iterator[Problem]:
+def _twice(frames: Sequence[Frame], where: str) -> Iterator[Problem]:
     for name, count in Counter(frame.id for frame in frames).items():
         if count > 1:
-            yield Problem(str(file), f"{count} examples have the id {name!r}", "each id once; say 'id'")
+            yield Problem(where, f"{count} examples have the id {name!r}", "each id once; say 'id'")
 
 
 class _RowReader:

@@ -72,3 +72,21 @@ class ManifestOptions(FramesOptions):
 
     file: Path = Field(description="the list of files: .csv, .jsonl or .toml")
     root: Path | None = Field(None, description="where its relative paths begin; the manifest's folder by default")
+
+
+class PairOptions(Options):
+    """What `engine predict` takes for models of disparity; paths may be folders, or patterns with stars."""
+
+    left: str = Field(description="the left picture, a folder of them, or a pattern")
+    right: str = Field(description="the right picture: where the left has stars or is a folder, its partners")
+    pol: tuple[str, ...] | str | None = Field(
+        None, description="the files of polarisation: those of the left view, then those of the right"
+    )
+    layout: str | None = Field(None, description="how they are stored, as 'polarization_layout' of a manifest")
+    polarimetry: PolarimetryOptions | None = Field(None, description="how they were taken")
+    calibration: str | None = Field(
+        None, description="Middlebury's calib.txt, KITTI's, OpenCV's XML or stereodemo's JSON; gives a point cloud"
+    )
+    focal: float | None = Field(None, description="focal length, px, in place of a file")
+    baseline: float | None = Field(None, description="distance of the cameras, m")
+    doffs: float | None = Field(None, description="x of the right principal point minus the left's, px")

@@ -1,0 +1,1 @@
+"""Programs that keep or show what runs measured: TensorBoard, MLflow, Weights & Biases, Trackio."""

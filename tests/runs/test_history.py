@@ -1,0 +1,132 @@
+"""`engine runs list` and `show` tell of a run what its directory holds, whole or damaged."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import Command, WriteRecipe, only_run
+from toy_world import STAGE_A, STAGE_B, STAGE_C, threshold
+
+from engine.files import held
+from engine.runs.directory import LOCK
+
+
+@pytest.fixture
+def run(engine: Command, toy_recipe: WriteRecipe, tmp_path: Path) -> Path:
+    """A run of which stage B was refused, after stage A was trained further for it."""
+    extend = {"on_fail": "extend", "extend": {"steps": 3, "times": 1}}
+    first = {**STAGE_A, "steps": 4, "gate": [threshold(max=9.0)]}
+    stages = [first, {**STAGE_B, "gate": [threshold(max=0.01, at="entry") | extend]}, STAGE_C]
+    assert engine("run", toy_recipe(stage=stages)).code == 4
+    return only_run(tmp_path)
+
+
+def stages_of(engine: Command, run: Path) -> dict[str, str]:
+    """Stage -> its state."""
+    shown = engine("runs", "show", run, "--json")
+    assert shown.code == 0, shown.err
+    return {stage["name"]: stage["state"] for stage in json.loads(shown.out)["stages"]}
+
+
+def test_a_run_is_listed_with_its_state_its_stages_and_its_newest_figure(engine: Command, run: Path) -> None:
+    listed = json.loads(engine("runs", "list", "toy", "--json").out)
+    (found,) = listed["runs"]
+    assert found["name"] == f"toy/{run.name}"
+    assert found["state"] == "refused"
+    assert [(stage["name"], stage["state"], stage["step"]) for stage in found["stages"]] == [
+        ("A", "done", 4), ("A+1", "done", 3), ("B", "refused", 0), ("C", "waiting", 0),
+    ]  # fmt: skip
+    evaluation = json.loads((run / "stage-A+1" / "evaluation-after-off.json").read_text())
+    assert found["last"] == {
+        "metric": "error", "value": evaluation["mean"]["error"], "moment": "after", "stage": "A+1",
+    }  # fmt: skip
+    text = engine("runs", "list").out
+    assert re.search(rf"toy/{run.name} +20\d\d-\d\d-\d\d \d\d:\d\d +refused +A A\+1 done; B refused; C waiting", text)
+
+
+def test_what_is_shown_of_a_run_is_what_its_end_told(engine: Command, run: Path) -> None:
+    shown = engine("runs", "show", run.name[-6:])
+    assert shown.code == 0, shown.err
+    assert f"toy/{run.name} is refused" in shown.out
+    told = json.loads((run / "status.json").read_text())
+    assert told["message"].splitlines()[0] in shown.out
+    found = json.loads(engine("runs", "show", run, "--json").out)
+    assert found["rows"] == told["rows"]
+    assert [(gate["stage"], gate["status"], gate["action"]) for gate in found["gates"]] == [
+        ("A", "pass", "go on"), ("B", "fail", "extend"), ("B", "fail", "stop"),
+    ]  # fmt: skip
+    assert "report" not in shown.out
+    (run / "report.html").touch()
+    assert f"report: {run}/report.html" in engine("runs", "show", run).out
+
+
+def test_a_run_that_told_no_end_is_running_while_a_process_holds_it(engine: Command, run: Path) -> None:
+    (run / "status.json").unlink()
+    (run / "stage-B" / "record.json").unlink()
+    with held(run / LOCK, "this test"):
+        assert stages_of(engine, run)["B"] == "running"
+        assert json.loads(engine("runs", "list", "--json").out)["runs"][0]["state"] == "running"
+    assert stages_of(engine, run)["B"] == "killed"
+    assert f"go on with: engine run {run} --resume" in engine("runs", "show", run).out
+
+
+def test_the_last_events_tell_where_an_unfinished_run_is(engine: Command, run: Path) -> None:
+    (run / "status.json").unlink()
+    (run / "stage-B" / "record.json").unlink()
+    measured = {
+        "event": "evaluated",
+        "stage": "B",
+        "moment": "step 4",
+        "data": "val",
+        "evaluation": {"mean": {"error": 0.125}},
+    }
+    with (run / "events.jsonl").open("a") as file:
+        file.write("half a line, of which there may be many" * 2000 + "\n")
+        for step in ({"event": "step", "stage": "B", "step": 4}, measured):
+            file.write(json.dumps(step) + "\n")
+        file.write('{"event": "st')
+    (found,) = json.loads(engine("runs", "list", "--json").out)["runs"]
+    assert (found["stages"][2]["step"], found["stages"][2]["state"]) == (4, "killed")
+    assert (found["last"]["value"], found["last"]["moment"]) == (0.125, "step 4")
+    assert "A A+1 done; B at 4 of 12 killed; C" in " ".join(engine("runs", "list").out.split())
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("recipe.json", "{"),
+        ("recipe.json", '{"name": "toy", "stage": [1]}'),
+        ("status.json", "[]"),
+        ("stage-A/record.json", '{"status": "done", "rows": 1}'),
+        ("stage-A/record.json", '{"status": "done", "rows": [], "gates": [{}]}'),
+    ],
+)
+def test_a_damaged_run_is_named_and_hides_no_other(engine: Command, run: Path, file: str, content: str) -> None:
+    shutil.copytree(run, run.with_name("whole"))
+    (run / file).write_text(content)
+    listed = engine("runs", "list")
+    assert listed.code == 0, listed.err
+    assert "toy/whole" in listed.out
+    assert f"left out: runs/toy/{run.name}/{file} is damaged" in listed.out
+    shown = engine("runs", "show", run)
+    assert shown.code == 1
+    assert f"{file} is damaged" in shown.err
+
+
+def test_a_run_is_found_by_a_part_of_its_name_and_a_mistake_names_the_nearest(engine: Command, run: Path) -> None:
+    other = run.with_name(f"{run.name[:-6]}ffffff")
+    other.symlink_to(run)
+    for name, told in (
+        ("fffffg", "Did you mean 'ffffff'?"),
+        ("toy", "2 runs have 'toy' in their names: runs/toy/"),
+        ("nothing-like-it", "there is no run 'nothing-like-it' under runs"),
+    ):
+        done = engine("runs", "show", name)
+        assert done.code == 2
+        assert told in done.err
+    assert engine("runs", "list", "tooy").code == 2
+    assert engine("runs", "list", "--runs", "elsewhere").code == 2
