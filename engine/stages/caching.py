@@ -18,7 +18,7 @@ from engine.code_digest import code_of
 from engine.contracts import Dataset
 from engine.data import cache_room
 from engine.data.cache import Lock, cache_directory, opened
-from engine.data.frozen import ADVICE, Filling, FrozenSamples, Shown, WholeFrames, digest, fill, first_readable
+from engine.data.frozen import ADVICE, Filling, FrozenSamples, Shown, WholeFrames, digest, fill
 from engine.data.frozen_store import FORMAT, FrozenStore
 from engine.data.loader import as_source, generator, to_device
 from engine.declared import declared
@@ -48,7 +48,7 @@ def check_samples(session: Session) -> None:
         if stage.train.cache == "on" or stage.train.augment == "after-cache":
             target = session.plugins.get("models", session.recipe.model.plugin).extra["target"]
             shown = _shown(session, stage, index, None, target)
-            _check_augment(shown, first_readable(shown))
+            _check_augment(shown, shown.first())
 
 
 def _check_augment(shown: Shown, sample: dict[str, Any]) -> None:
@@ -157,7 +157,7 @@ class _Cache:
             "data": data,
             "data_code": [code_of(session.plugins.get("datasets", plugin)) for plugin in data_plugins],
             "samples": len(self.shown.source),
-            "first_sample": digest(first_readable(self.shown)).hex(),
+            "first_sample": digest(self.shown.first()).hex(),
         }
 
     @cached_property
@@ -187,7 +187,7 @@ class _Cache:
             kept = read_json(self.folder / CHOICE, on=bool, why=str, figures=dict)
             return cache_choice.Choice(kept["on"], kept["why"], kept["figures"])
         try:
-            _check_augment(self.shown, first_readable(self.shown))
+            _check_augment(self.shown, self.shown.first())
             if self.path.exists():
                 return cache_choice.Choice(True, f"{self.path} is there already", {})
             with evaluating(self.system):

@@ -13,7 +13,6 @@ import torch
 from engine.code_digest import code_of, engine_code
 from engine.data.frozen import digest
 from engine.data.loader import as_source
-from engine.errors import DamagedDataError
 from engine.files import file_digest
 from engine.plugins import BUILTINS, Kind
 from engine.recipe.schema import Stage, inner_plugins
@@ -193,9 +192,4 @@ def data_identity(session: Session) -> dict[str, dict[str, Any]]:
 
 def _identity(session: Session, split: str) -> dict[str, Any]:
     source = as_source(session.dataset(split))
-    for index in range(len(source)):
-        try:
-            return {"samples": len(source), "first": digest(source.sample(index, None)).hex()}
-        except DamagedDataError as error:
-            source.tell([source.passed(error)])
-    raise source.unreadable()
+    return {"samples": len(source), "first": digest(source.first(lambda index: source.sample(index, None))).hex()}
