@@ -77,7 +77,7 @@ def options(
 ) -> None:
     """Options before the command."""
     if version:
-        from engine import __version__
+        from engine.version import __version__
 
         typer.echo(f"engine {__version__}")
         raise typer.Exit

@@ -13,8 +13,8 @@ from engine.hookspecs import hookimpl
 from engine.plugins import Plugins
 from engine.recipe.schema import Recipe, TrackerTable
 from engine.reporting.outbox import Outbox
+from engine.reporting.report import REPORT
 
-REPORT = "report.html"
 LONG = 200
 """Characters of a failure that are told: a client's message may hold all that it has tried."""
 

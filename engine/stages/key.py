@@ -10,7 +10,6 @@ from typing import Any, cast
 
 import torch
 
-from engine import __version__
 from engine.code_digest import code_of, engine_code
 from engine.data.frozen import digest
 from engine.data.loader import as_source
@@ -19,6 +18,7 @@ from engine.files import file_digest
 from engine.plugins import BUILTINS, Kind
 from engine.recipe.schema import Stage, inner_plugins
 from engine.stages.session import Session
+from engine.version import __version__
 
 KEY = "key.json"
 

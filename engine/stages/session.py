@@ -51,6 +51,7 @@ class Session:
     stop: StopRequest = field(default_factory=StopRequest)
     trace: Callable[[Batches, Stage, Path], Batches] | None = None
     _datasets: dict[str, Source] = field(default_factory=dict)
+    _told: set[str] = field(default_factory=set)
 
     @cached_property
     def accelerator(self) -> Accelerator:
@@ -178,6 +179,10 @@ class Session:
     def system(self, weights: Path | None = None) -> System:
         """A system in evaluation mode on the device: fresh, then the model's pretrained weights, then `weights`."""
         system = self.bare_system()
+        for note in getattr(system.base, "notes", ()):
+            if note.text not in self._told:
+                self.emit(note)
+            self._told.add(note.text)
         for path in (self.pretrained(), weights):
             if path is not None:
                 report = load_system(system, read_weights(path), f"{path.parent.name}/{path.name}")
@@ -262,6 +267,13 @@ class Session:
         """Whether the samples of a data set have all of `fields`, as its first one tells."""
         first = next(evaluation_batches(Fixed(self.dataset(split)), 1, workers=0, pin=False))
         return all(name in first for name in fields)
+
+
+def open_session(recipe: Recipe) -> Session:
+    """A session of a loaded recipe, whose events its own plugins hear."""
+    # A launcher of several processes numbers them in RANK; the first alone tells what happens.
+    leads = os.environ.get("RANK", "0") == "0"
+    return Session(recipe, recipe.registry, recipe.registry.emit if leads else lambda event: None)
 
 
 class _Undrawn(TorchFunctionMode):
