@@ -85,9 +85,9 @@ def test_every_command_is_listed_with_a_whole_line_and_can_be_called(engine: Com
 
 
 def test_a_command_that_is_not_there_is_answered_with_the_nearest(engine: Command) -> None:
-    done = engine("plugns")
+    done = engine("evall")
     assert done.code == 2
-    assert "No such command 'plugns'. Did you mean 'plugins'?" in done.err
+    assert "No such command 'evall'. Did you mean 'eval'?" in done.err
 
 
 @pytest.fixture
