@@ -44,7 +44,10 @@ class Dataset(Protocol):
 
 
 class Base(Protocol):
-    """A torch module; `forward(batch)` gives the prediction."""
+    """A torch module; `forward(batch)` gives the prediction.
+
+    Optionally `notes`: `engine.events.Note`s on what it was built from, which the user is told once.
+    """
 
     def __call__(self, batch: Batch) -> Prediction:
         """The base's own answer."""

@@ -24,7 +24,8 @@ def check(
     """Validate recipes: keys, types, plugins and their options, gates, and every glob against the modules.
 
     All mistakes are listed at once as file:line:column. Reads no data and no weights. The names of the modules are kept
-    in the cache: the next check of the same network takes a fraction of a second.
+    in the cache: the next check of the same network takes a fraction of a second. Where a network needs what is not
+    there, its globs are not looked at, and the check says so.
 
         engine check recipes/*.toml
     """
@@ -36,27 +37,40 @@ def check(
     for path in recipes:
         try:
             recipe = read_recipe(path, overrides)
-            _check_patterns(recipe)
+            unseen = _check_patterns(recipe)
         except InputError as error:
             problems += error.problems
             found.append({"recipe": path, "good": False, "problems": [vars(problem) for problem in error.problems]})
         else:
             names = [stage.name for stage in recipe.stages]
             typer.echo(f"{path}: good ({' -> '.join(names) or 'no stages, evaluation only'})", err=json)
+            if unseen:
+                typer.echo(f"  its globs were not looked at: {unseen}", err=json)
             weights = recipe.pretrained
             missing = weights if weights is not None and not weights.is_file() else None
             if missing is not None:
                 typer.echo(f"  its weights are not there yet: {missing}", err=json)
-            found.append({"recipe": path, "good": True, "stages": names, "weights_missing": missing})
+            found.append(
+                {
+                    "recipe": path,
+                    "good": True,
+                    "stages": names,
+                    "weights_missing": missing,
+                    "globs_unseen": unseen or None,
+                }
+            )
     if json:
         print_json({"recipes": found})
     if problems:
         raise InputError(problems)
 
 
-def _check_patterns(recipe: Recipe) -> None:
-    """Hold the patterns against the outline that is kept, or else against the modules, and keep theirs."""
-    from engine.errors import InputError
+def _check_patterns(recipe: Recipe) -> str:
+    """Hold the patterns against the outline that is kept, or else against the modules, and keep theirs.
+
+    Returns what of the world is missing to build the modules; the recipe may be right all the same.
+    """
+    from engine.errors import InputError, WorldError
     from engine.stages.outline import keep, kept
     from engine.stages.patterns import check_patterns
 
@@ -64,9 +78,13 @@ def _check_patterns(recipe: Recipe) -> None:
     if outline is not None:
         with suppress(InputError):  # the modules may have changed where the outline does not see it
             check_patterns(recipe, outline)
-            return
+            return ""
     from engine.stages.session import Session
 
-    system = Session(recipe, recipe.registry, recipe.registry.emit).outline()
+    try:
+        system = Session(recipe, recipe.registry, recipe.registry.emit).outline()
+    except WorldError as missing:
+        return str(missing)
     keep(recipe, system)
     check_patterns(recipe, system)
+    return ""

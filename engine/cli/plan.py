@@ -38,6 +38,9 @@ def plan(
     measured: Annotated[
         bool, typer.Option("--measure", help="Make a few steps of every stage, and tell what all would cost.")
     ] = False,
+    processes: Annotated[
+        int, typer.Option("--processes", min=1, metavar="N", help="Tell what a run with so many processes would reuse.")
+    ] = 1,
     json: JsonOption = False,
 ) -> None:
     """Show what would happen: stages, weights, gates, and the tree of modules with what trains and what is frozen.
@@ -57,7 +60,7 @@ def plan(
     asked = read_recipe(recipe, overrides)
     out = console(as_json=json)
     session = open_session(asked, console(as_json=json or measured))
-    found = planned(session, runs)
+    found = planned(session, runs, processes)
     if json:
         about = {"name": found.name, "weights": found.weights, "stages": [vars(stage) for stage in found.stages]}
         print_json({**about, **(_costs(session) if measured else {})})

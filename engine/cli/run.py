@@ -94,7 +94,7 @@ def run(
         folder, asked = to_resume(asked, runs, recipe if is_run(recipe) else None)
     session = open_session(asked, out, quiet)
     say = partial(out.print, soft_wrap=True, markup=False)
-    with recording(session, trackers, say):  # before the accounts of plugins, which are kept for one thread
+    with recording(session, trackers, say, quiet):  # before the accounts of plugins, which are kept for one thread
         plugins = plugin_profile(session, out) if profile_plugins else None
         if profile and session.leads:
             session.trace = StepTrace(out, session.device.type)

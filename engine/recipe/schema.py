@@ -399,6 +399,10 @@ class Stage(Table):
         """True when `init` names a weights file, not a stage."""
         return self.init is not None and is_weights_file(self.init)
 
+    def extension(self, number: int) -> str:
+        """The name under which a gate of this stage has `init` trained further for the `number`th time, from 1."""
+        return f"{self.init}+{number}-for-{self.name}"
+
 
 class Recipe(Table):
     """A loaded recipe: complete, typed, and checked against the plugins it names.

@@ -13,11 +13,13 @@ from engine.stages.session import Session
 
 
 @contextmanager
-def recording(session: Session, trackers: Sequence[TrackerTable], say: Callable[[str], None]) -> Iterator[None]:
-    """Record a run that happens in the body; `say` is told where the report is."""
+def recording(
+    session: Session, trackers: Sequence[TrackerTable], say: Callable[[str], None], quiet: bool = False
+) -> Iterator[None]:
+    """Record a run that happens in the body; `say` is told where the report is, if quiet only why there is none."""
     with ExitStack() as stack:
         stack.enter_context(session.plugins.listening(EventLog(), "event log"))
-        stack.enter_context(session.plugins.listening(Report(say), "report"))
+        stack.enter_context(session.plugins.listening(Report(say, quiet), "report"))
         if session.leads and trackers:
             told = Tracking(session.recipe, build_trackers(session.plugins, trackers), session.emit)
             stack.enter_context(session.plugins.listening(told, "tracking"))

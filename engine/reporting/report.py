@@ -27,15 +27,19 @@ def write_report(run: Path) -> Path:
 
 
 class Report:
-    """Writes the report at the end of a run and says where it is."""
+    """Writes the report at the end of a run; says where it is, unless `quiet`, or why there is none."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(self, say: Callable[[str], None], quiet: bool = False) -> None:
         self._say = say
+        self._quiet = quiet
 
     # The last of all, so that what it shows is complete, and its path is the last that a reader sees.
     @hookimpl(trylast=True)
     def engine_run_finished(self, event: events.RunFinished) -> None:
         try:
-            self._say(f"report: {write_report(event.directory)}")
+            path = write_report(event.directory)
         except WorldError as error:  # the run itself has ended as it has; a report can be made again
             self._say(f"no report: {error}; `engine report {event.directory}` makes it")
+            return
+        if not self._quiet:
+            self._say(f"report: {path}")

@@ -104,7 +104,7 @@ def _blank(name: str, title: str, steps: int) -> dict[str, Any]:
 
 
 def _with(stages: dict[str, dict[str, Any]], event: Event) -> dict[str, dict[str, Any]]:
-    """The stages and the one that begins; an extension, such as "A+1", stands behind the stage that it extends."""
+    """The stages and the one that begins; an extension, as A+1-for-B, stands behind the stage that it extends."""
     name = event["name"]
     if name in stages:
         return stages

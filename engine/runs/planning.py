@@ -55,8 +55,8 @@ class Plan:
     costs: Sequence[StageCost] = ()
 
 
-def plan(session: Session, runs: Path) -> Plan:
-    """The plan of a session's recipe; `runs` is where earlier runs are, whose stages may be reused.
+def plan(session: Session, runs: Path, processes: int = 1) -> Plan:
+    """The plan of a session's recipe; `runs` is where earlier runs are, whose stages so many processes may reuse.
 
     InputError for patterns that match nothing, WorldError for a weights file that cannot be read.
     """
@@ -64,9 +64,10 @@ def plan(session: Session, runs: Path) -> Plan:
     keep(recipe, system)
     selections = check_patterns(recipe, system)
     counts = {name: parameter.numel() for name, parameter in system.named_parameters()}
+    decisions = _decisions(session, runs, processes)
     stages = [
         _planned(stage, selection, counts, decision)
-        for stage, selection, decision in zip(recipe.stages, selections, _decisions(session, runs), strict=True)
+        for stage, selection, decision in zip(recipe.stages, selections, decisions, strict=True)
     ]
     return Plan(recipe.name, _start(recipe), counts, stages)
 
@@ -78,13 +79,13 @@ def _start(recipe: Recipe) -> str:
     return f"{recipe.model.weights}{'' if weights.is_file() else ' (file not there yet)'}"
 
 
-def _decisions(session: Session, runs: Path) -> list[Decision]:
+def _decisions(session: Session, runs: Path, processes: int) -> list[Decision]:
     """For every stage whether a run would take it from an earlier one, as far as can be told without data."""
 
     def warn(text: str) -> None:
         session.emit(events.Note("warning", text, {}))
 
-    keys = stage_keys(session)
+    keys = stage_keys(session, processes)
     return decide(session.recipe, keys, made_before(runs, list(keys), warn), warn)
 
 

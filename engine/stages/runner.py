@@ -150,7 +150,7 @@ class StageRun:
                     break
                 assert parent is not None, "the recipe allows extend only with a parent stage"
                 assert gate.extend is not None, "the recipe allows extend only with its steps"
-                system = self._extend(parent, gate.extend.steps, extension + 1)
+                system = self._extend(parent, gate.extend.steps)
         return system
 
     def _judge(self, gate: GateTable, measured: Measured, extensions_left: int) -> str:
@@ -176,11 +176,14 @@ class StageRun:
             raise GateRefusedError(f"{where} says {verdict.status}: {verdict.reason}{advice}")
         return what
 
-    def _extend(self, parent: Stage, steps: int, number: int) -> System:
+    def _extend(self, parent: Stage, steps: int) -> System:
         """Train the parent for `steps` more from this stage's source, which the result replaces."""
-        # Under a name of its own the extension sees other draws than the parent did, and stands apart in every record.
-        longer = parent.model_copy(update={"name": f"{parent.name}+{number}", "steps": steps, "gates": []})
-        folder = self.folder.parent / f"stage-{longer.name}"
+        number = sum(gate["action"] == "extend" for gate in self.gates)
+        # Under a name of its own the extension sees other draws than the parent did, and stands apart in every record:
+        # another stage that extends the same parent may ask for other steps.
+        name = self.stage.extension(number)
+        longer = parent.model_copy(update={"name": name, "steps": steps, "gates": []})
+        folder = self.folder.parent / f"stage-{name}"
         parent_index = next(i for i, each in enumerate(self.session.recipe.stages) if each.name == parent.name)
         further = StageRun(self.session, longer, parent_index, folder, self.source, self.rows, extends=True)
         self.session.emit(

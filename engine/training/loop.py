@@ -80,7 +80,7 @@ def train(task: Task, resume: Checkpoint | None = None) -> None:
     report_every, measure_every, save_every = (
         each or NEVER for each in (settings.log_every, settings.evaluate_every, settings.checkpoint_every)
     )
-    parallel = in_parallel(task.accelerator, system, task.selection, settings.precision)
+    parallel = in_parallel(task.accelerator, system, task.selection)
     optimizer = build_optimizer(parallel.trained, task.selection, settings.optimizer)
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     buffers = [buffer for name, buffer in system.named_buffers() if name not in task.selection.frozen_buffers]

@@ -2,9 +2,9 @@
 
 Every loss is a mean over the valid pixels of the batch, computed in float32 whatever the precision of training, and
 0 with a graph where no pixel is valid, so that an empty batch takes no step and raises nothing. There is no separate
-multi-scale loss: `sequence` compares intermediate estimates of any resolution at the full resolution of the truth.
-Comparing them at their own would need a smaller truth, and a mean of disparities over an object's edge is the depth
-of nothing.
+multi-scale loss: `sequence`, beside this file, compares intermediate estimates of any resolution at the full
+resolution of the truth. Comparing them at their own would need a smaller truth, and a mean of disparities over an
+object's edge is the depth of nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from engine_stereo.options import (
     ConfidenceOptions,
     DisparityL1Options,
     DisparitySmoothL1Options,
-    SequenceOptions,
     VisibilityOptions,
 )
 
@@ -27,18 +26,21 @@ from engine_stereo.options import (
 _PROBABILITY_FLOOR = 1e-6
 
 
-def _mean(values: Tensor, mask: Tensor) -> Tensor:
+def mean_over(mask: Tensor, values: Tensor) -> Tensor:
+    """Mean of `values`, which are 0 outside of the mask; 0 with a graph where the mask is empty."""
     return values.sum() / mask.sum().clamp(min=1)
 
 
-def _difference(value: Tensor, batch: Batch, mask: Tensor) -> Tensor:
+def error_of(value: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
+    """Estimate minus truth, float32, 0 outside of the mask."""
     # Masked before any norm: the truth may be infinite where it is not valid, and 0 * inf poisons the gradient.
-    difference = value.float() - batch["disparity"].float()
+    difference = value.float() - truth.float()
     return torch.where(mask, difference, torch.zeros_like(difference))
 
 
-def _norm(difference: Tensor, beta: float) -> Tensor:
-    return F.smooth_l1_loss(difference, torch.zeros_like(difference), beta=beta, reduction="none")
+def distance(error: Tensor, beta: float) -> Tensor:
+    """|e|, and with `beta` above 0 smooth L1: e^2 / (2 beta) below `beta` px, |e| - beta / 2 above."""
+    return F.smooth_l1_loss(error, torch.zeros_like(error), beta=beta, reduction="none")
 
 
 def _repairable(prediction: Prediction, batch: Batch, within: float | None) -> Tensor:
@@ -62,7 +64,7 @@ class DisparityL1:
         """The loss of `prediction.value` (B, 1, H, W) against `disparity`, where `valid`."""
         with torch.autocast(prediction.value.device.type, enabled=False):
             mask = _repairable(prediction, batch, self.within_bound)
-            return _mean(_norm(_difference(prediction.value, batch, mask), self.beta), mask)
+            return mean_over(mask, distance(error_of(prediction.value, batch["disparity"], mask), self.beta))
 
 
 class DisparitySmoothL1(DisparityL1):
@@ -73,38 +75,12 @@ class DisparitySmoothL1(DisparityL1):
         self.beta = options.beta
 
 
-class Sequence:
-    """Weighted sum of the errors of all estimates, gamma^(n-1-i) for estimate i of n (RAFT, Teed and Deng 2020).
-
-    The last estimate is `prediction.value`, with weight 1. Intermediates of lower resolution are interpolated
-    bilinearly to the truth's size; their values are px at full resolution already.
-    """
-
-    reads = ("disparity", "valid", "base.value", "base.intermediates")
-
-    def __init__(self, options: SequenceOptions) -> None:
-        self.gamma, self.beta = options.gamma, options.beta
-
-    def __call__(self, prediction: Prediction, batch: Batch) -> Tensor:
-        """The loss of `intermediates` and `value` against `disparity`, where `valid`."""
-        mask = batch["valid"]
-        estimates = [*prediction.intermediates, prediction.value]
-        with torch.autocast(prediction.value.device.type, enabled=False):
-            loss = torch.zeros((), device=mask.device)
-            for estimate in estimates:
-                full = estimate.float()
-                if full.shape[-2:] != mask.shape[-2:]:
-                    full = F.interpolate(full, size=mask.shape[-2:], mode="bilinear", align_corners=False)
-                loss = self.gamma * loss + _mean(_norm(_difference(full, batch, mask), self.beta), mask)
-            return loss
-
-
 def _cross_entropy(probability: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     # Written out because torch refuses its own binary_cross_entropy on probabilities under autocast.
     p = probability.float()
     p = torch.where(mask, p, torch.full_like(p, 0.5)).clamp(_PROBABILITY_FLOOR, 1 - _PROBABILITY_FLOOR)
     entropy = -torch.where(target, p.log(), (-p).log1p())
-    return _mean(torch.where(mask, entropy, torch.zeros_like(entropy)), mask)
+    return mean_over(mask, torch.where(mask, entropy, torch.zeros_like(entropy)))
 
 
 class ConfidenceBCE:
@@ -125,7 +101,7 @@ class ConfidenceBCE:
         mask = batch["valid"]
         judged = prediction if prediction.base is None else prediction.base
         with torch.autocast(prediction.value.device.type, enabled=False):
-            right = _difference(judged.value.detach(), batch, mask).abs() < self.threshold
+            right = error_of(judged.value.detach(), batch["disparity"], mask).abs() < self.threshold
             return _cross_entropy(prediction.confidence, right, mask)
 
 

@@ -39,6 +39,50 @@ class SequenceOptions(Options):
 
     gamma: float = Field(0.9, gt=0, le=1, description="an estimate weighs this much less than the next one")
     beta: float = Field(0.0, ge=0, description="px; 0 is L1, more is smooth L1 with a quadratic part of this size")
+    rule: Literal["power", "spread"] = Field(
+        "power",
+        description="gamma^(n-1-i) for estimate i of n, or gamma^(15 (n-1-i)/(n-1)): the same range for any n",
+    )
+    weights: list[Annotated[float, Field(ge=0)]] | None = Field(
+        None, min_length=1, description="one for each estimate, the first one first, in place of a rule"
+    )
+    average: Literal["pixels", "samples"] = Field(
+        "pixels", description="over all valid pixels alike, or of each sample first: with beta = 0 that is the EPE"
+    )
+    below: Pixels | None = Field(None, description="px; a truth that is not below this counts as unknown")
+
+
+class InitialOptions(Options):
+    """Options of `initial_disparity`."""
+
+    beta: float = Field(1.0, ge=0, description="px; 0 is L1, more is smooth L1 with a quadratic part of this size")
+    at: Literal["own", "full"] = Field(
+        "own",
+        description="compared in its own px with the truth at every s-th pixel, or interpolated to full resolution",
+    )
+    below: Pixels | None = Field(None, description="px of full resolution; a truth that is not below counts as unknown")
+
+
+class PhotometricOptions(Options):
+    """Options of `photometric`."""
+
+    structure: float = Field(0.85, ge=0, le=1, description="share of structural dissimilarity; the rest is difference")
+
+
+class SmoothnessOptions(Options):
+    """Options of `smoothness`."""
+
+    edges: float = Field(
+        10.0, ge=0, description="how much a change of the picture, 0 to 1, excuses one of the disparity"
+    )
+
+
+class EdgeOptions(Options):
+    """Options of `disparity_edges`."""
+
+    distances: list[Annotated[int, Field(ge=1)]] = Field(
+        [1, 2, 4], min_length=1, description="px between the two pixels of a pair"
+    )
 
 
 class ConfidenceOptions(Options):

@@ -15,7 +15,11 @@ def engine_losses(register: Register) -> None:
     """Losses on disparity, confidence and visibility."""
     register("disparity_l1", options.DisparityL1Options, "engine_stereo.losses:DisparityL1")
     register("disparity_smooth_l1", options.DisparitySmoothL1Options, "engine_stereo.losses:DisparitySmoothL1")
-    register("sequence", options.SequenceOptions, "engine_stereo.losses:Sequence")
+    register("sequence", options.SequenceOptions, "engine_stereo.sequence:Sequence")
+    register("initial_disparity", options.InitialOptions, "engine_stereo.sequence:Initial")
+    register("photometric", options.PhotometricOptions, "engine_stereo.photometric:Photometric")
+    register("smoothness", options.SmoothnessOptions, "engine_stereo.photometric:Smoothness")
+    register("disparity_edges", options.EdgeOptions, "engine_stereo.photometric:Edges")
     register("confidence_bce", options.ConfidenceOptions, "engine_stereo.losses:ConfidenceBCE")
     register("visibility_bce", options.VisibilityOptions, "engine_stereo.losses:VisibilityBCE")
 

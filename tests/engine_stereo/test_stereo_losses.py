@@ -1,7 +1,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from engine_stereo import losses, options
+from engine_stereo import losses, options, sequence
 
 from engine.errors import InputError
 from engine.prediction import Prediction
@@ -9,7 +9,7 @@ from engine.prediction import Prediction
 PLAIN = [
     losses.DisparityL1(options.DisparityL1Options()),
     losses.DisparitySmoothL1(options.DisparitySmoothL1Options()),
-    losses.Sequence(options.SequenceOptions()),
+    sequence.Sequence(options.SequenceOptions()),
 ]
 
 
@@ -50,6 +50,7 @@ def test_an_empty_batch_costs_nothing_and_still_has_a_graph():
     batch["valid"] = torch.zeros_like(batch["valid"])
     everything = [
         *PLAIN,
+        sequence.Sequence(options.SequenceOptions(average="samples")),
         losses.ConfidenceBCE(options.ConfidenceOptions()),
         losses.VisibilityBCE(options.VisibilityOptions()),
     ]
@@ -69,7 +70,7 @@ def test_sequence_weighs_earlier_estimates_less_and_compares_them_at_full_size()
     ones = torch.ones_like(batch["disparity"])
     quarter = torch.full((2, 1, 3, 4), 100.0)
     prediction = Prediction(ones, intermediates=[quarter, 10 * ones])
-    loss = losses.Sequence(options.SequenceOptions(gamma=0.5))
+    loss = sequence.Sequence(options.SequenceOptions(gamma=0.5))
     assert loss(prediction, batch).item() == pytest.approx(0.25 * 100 + 0.5 * 10 + 1)
 
 
@@ -124,3 +125,68 @@ def test_losses_are_computed_in_float32_under_autocast(loss):
         mixed = loss(prediction, batch)
     assert mixed.dtype == torch.float32
     assert torch.equal(mixed, loss(prediction, batch))
+
+
+def test_every_rule_of_the_weights_of_iterations():
+    def weights(count, **more):
+        return sequence.Sequence(options.SequenceOptions(**more)).weights(count)
+
+    assert weights(3, gamma=0.5) == [0.25, 0.5, 1]
+    # RAFT-Stereo's rule: from 0.9^15 to 1, whatever the number of iterations; one alone weighs 1
+    assert weights(4, rule="spread") == pytest.approx([0.9**15, 0.9**10, 0.9**5, 1])
+    assert sum(weights(22, rule="spread")) == pytest.approx(11.2, abs=0.05)
+    assert sum(weights(22)) == pytest.approx(9.0, abs=0.05)
+    assert weights(1, rule="spread") == [1]
+    assert weights(12, weights=[1.0] * 12) == [1.0] * 12
+    with pytest.raises(InputError, match="has 12 weights, and the model made 4 estimates"):
+        weights(4, weights=[1.0] * 12)
+
+
+def test_a_list_of_twelve_weights_is_applied_in_the_order_of_the_iterations():
+    batch = _batch()
+    batch["valid"][:], batch["disparity"][:] = True, 0
+    estimates = [torch.full_like(batch["disparity"], 10.0**-number) for number in range(12)]
+    chosen = [float(number) for number in range(12)]
+    loss = sequence.Sequence(options.SequenceOptions(weights=chosen))
+    found = loss(Prediction(estimates[-1], intermediates=estimates[:-1]), batch)
+    assert found.item() == pytest.approx(sum(weight * 10.0**-number for number, weight in enumerate(chosen)))
+
+
+def test_the_average_of_samples_is_the_end_point_error_and_leaves_out_empty_ones():
+    batch = {
+        "disparity": torch.zeros(3, 1, 1, 4),
+        "valid": torch.tensor([[1, 1, 1, 1], [1, 0, 0, 0], [0, 0, 0, 0]]).bool().reshape(3, 1, 1, 4),
+    }
+    value = torch.tensor([1.0, 5.0, 100.0]).reshape(3, 1, 1, 1).expand(3, 1, 1, 4)
+
+    def loss(**more):
+        return sequence.Sequence(options.SequenceOptions(**more))(Prediction(value), batch).item()
+
+    assert loss(average="samples") == 3
+    assert loss() == pytest.approx((4 * 1 + 5) / 5)
+    assert loss(beta=1.0) == pytest.approx((4 * 0.5 + 4.5) / 5)
+
+
+def test_a_truth_beyond_the_bound_counts_as_unknown():
+    batch = {"disparity": torch.tensor([[[[2.0, 500.0]]]]), "valid": torch.ones(1, 1, 1, 2, dtype=torch.bool)}
+    prediction = Prediction(torch.tensor([[[[5.0, 5.0]]]]))
+    assert sequence.Sequence(options.SequenceOptions(below=416))(prediction, batch).item() == 3
+
+
+@pytest.mark.parametrize(("at", "scale"), [("own", 4), ("full", 1)])
+def test_a_perfect_initial_estimate_costs_nothing_and_an_error_is_measured_in_its_own_pixels(at, scale):
+    batch = _batch(8, 12)
+    batch["disparity"] = torch.full_like(batch["disparity"], 8.0)
+    loss = sequence.Initial(options.InitialOptions(at=at, beta=0.0))
+    perfect = Prediction(torch.zeros(2, 1, 8, 12), features={"initial": torch.full((2, 1, 2, 3), 8.0)})
+    assert loss(perfect, batch).item() == 0
+    off = Prediction(torch.zeros(2, 1, 8, 12), features={"initial": torch.full((2, 1, 2, 3), 10.0)})
+    assert loss(off, batch).item() == pytest.approx(2 / scale)
+    assert loss(off.corrected(off.value, off.value), batch).item() == pytest.approx(2 / scale)
+    cut = {name: field[..., :6, :10] for name, field in batch.items()}  # no whole number of its pixels
+    assert loss(perfect, cut).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_the_initial_estimate_has_to_be_there():
+    with pytest.raises(InputError, match="estimates disparity before it iterates"):
+        sequence.Initial(options.InitialOptions())(Prediction(_value(_batch())), _batch())

@@ -13,20 +13,38 @@ HOOKS = ("engine_losses", "engine_metrics", "engine_datasets")
 
 def batch() -> dict[str, torch.Tensor]:
     numbers = torch.Generator().manual_seed(0)
-    truth = 10 * torch.rand(2, 1, 6, 8, generator=numbers)
-    valid = torch.rand(2, 1, 6, 8, generator=numbers) > 0.3
-    return {"disparity": truth.where(valid, torch.inf), "valid": valid, "occluded": truth > 8}
+    truth = 10 * torch.rand(2, 1, 6, 24, generator=numbers)
+    valid = torch.rand(2, 1, 6, 24, generator=numbers) > 0.3
+    left, right = (255 * torch.rand(2, 3, 6, 24, generator=numbers) for _ in range(2))
+    views = {"left": left, "right": right}
+    return {**views, "disparity": truth.where(valid, torch.inf), "valid": valid, "occluded": truth > 8}
 
 
 def predicted(fields: dict[str, torch.Tensor]) -> Prediction:
     value = 10 * torch.rand(fields["valid"].shape, generator=torch.Generator().manual_seed(1))
-    return Prediction(value, [value[..., ::2, ::2]], confidence=value / 10, visibility=1 - value / 10)
+    features = {"initial": value[..., ::4, ::4]}
+    return Prediction(
+        value, [value[..., ::2, ::2]], confidence=value / 10, visibility=1 - value / 10, features=features
+    )
+
+
+LOSSES = (
+    "disparity_l1",
+    "disparity_smooth_l1",
+    "sequence",
+    "initial_disparity",
+    "photometric",
+    "smoothness",
+    "disparity_edges",
+    "confidence_bce",
+    "visibility_bce",
+)
 
 
 PROMISES = [
     *(
         promise
-        for loss in ("disparity_l1", "disparity_smooth_l1", "sequence", "confidence_bce", "visibility_bce")
+        for loss in LOSSES
         for promise in testing.loss(loss, batch=batch, target="disparity", predicted=predicted)
     ),
     *testing.metric("epe", {"regions": ["all", "noc"], "quantities": ["epe", "bad"]}, batch=batch, target="disparity"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -77,3 +78,18 @@ def test_the_page_is_told_of_what_is_new_and_of_nothing_else(
         assert asked(watch, "/", host="elsewhere.example:80")[0] == 403
         with pytest.raises(WorldError, match=rf"port {watch.port} on 127\.0\.0\.1 cannot be had"):
             Watch(run, watch.port)
+
+
+def test_the_command_says_where_the_page_is_and_ends_with_ctrl_c(
+    engine: Command, toy_recipe: WriteRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine("run", toy_recipe(stage=[STAGE_A]))
+
+    def interrupted(server: object, poll_interval: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("http.server.ThreadingHTTPServer.serve_forever", interrupted)
+    done = engine("watch", only_run(tmp_path).name, "--port", 0)
+
+    assert done.code == 0
+    assert re.fullmatch(r"watching runs/toy/\S+ at http://127\.0\.0\.1:\d+/; Ctrl-C ends it\n", done.out)

@@ -117,6 +117,25 @@ def test_any_damage_to_a_run_leaves_a_report_of_the_rest(
         path.write_bytes(whole)
 
 
+def test_a_disk_that_takes_no_report_leaves_the_run_done_and_says_how_to_get_one(
+    engine: Command, toy_recipe: WriteRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Path.write_text
+
+    def full(path: Path, *arguments: Any, **more: Any) -> int:
+        if "report.html" in path.name:
+            raise OSError(28, "No space left on device", str(path))
+        return write(path, *arguments, **more)
+
+    monkeypatch.setattr(Path, "write_text", full)
+    done = engine("run", toy_recipe(stage=[STAGE_A]), "--quiet")
+
+    run = f"runs/toy/{only_run(tmp_path).name}"
+    assert done.code == 0
+    why = f"no report: {run}/report.html could not be written: No space left on device"
+    assert done.out.splitlines()[-1] == f"{why}; `engine report {run}` makes it"
+
+
 STOPS = """
 import os
 import signal

@@ -1,0 +1,80 @@
+"""Weights of a part of a network, such as those that were published for its backbone alone."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from engine import events
+from engine.errors import InputError, Problem, WorldError, nearest
+
+SHOWN = 6
+"""Names that a message lists."""
+
+
+def load_part(network: nn.Module, part: str, path: Path) -> events.Note:
+    """Copy a file's tensors into a part of the network; what was loaded, and what of the file had no place.
+
+    The file may hold a tree of which the part has some branches, as a classifier whose last layers are not used. Of a
+    branch that both have everything must be there. Raises InputError otherwise, WorldError for a file that cannot be
+    read.
+    """
+    try:
+        module = network.get_submodule(part)
+    except AttributeError:
+        known = [name for name, _ in network.named_modules() if name]
+        raise InputError(
+            Problem("", f"[model.parts] names '{part}', which the network has not", near=nearest(part, known))
+        ) from None
+    tensors = {name.removeprefix("module."): tensor for name, tensor in _read(path).items()}
+    branches = {name.partition(".")[0] for name in tensors}
+    wanted = {
+        name: tensor for name, tensor in module.state_dict(keep_vars=True).items() if name.partition(".")[0] in branches
+    }
+    missing = [name for name in wanted if name not in tensors]
+    wrong = [
+        f"{name} (file {tuple(tensors[name].shape)}, part {tuple(place.shape)})"
+        for name, place in wanted.items()
+        if name in tensors and tensors[name].shape != place.shape
+    ]
+    if missing or wrong or not wanted:
+        raise InputError(
+            f"{path} does not fit the part '{part}': {len(wanted)} of its {len(module.state_dict())} tensors have a "
+            f"branch in the file; missing: {_some(missing)}; wrong shape: {_some(wrong)}"
+        )
+    with torch.no_grad():
+        for name, place in wanted.items():
+            place.copy_(tensors[name])
+    left = [name for name in tensors if name not in wanted]
+    text = f"part '{part}': {len(wanted)} tensors loaded from {path.name}" + (
+        f", {len(left)} unexpected" if left else ""
+    )
+    return events.Note("warning" if left else "info", text, {"part": part, "loaded": len(wanted), "unexpected": left})
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, or of a torch file, from which no code is run."""
+    if not path.is_file():
+        raise WorldError(f"there is no weights file {path}")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, OSError, RuntimeError, EOFError) as error:
+        raise WorldError(f"{path} is damaged, or holds more than tensors: {error}") from error
+    for key in ("state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise InputError(f"{path} holds no mapping of tensors")
+    return content
+
+
+def _some(names: list[str]) -> str:
+    return (", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")) or "none"

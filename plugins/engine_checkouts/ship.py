@@ -1,0 +1,78 @@
+"""Write what a run has trained as its authors' own scripts read it: python -m engine_checkouts.ship RUN FOLDER.
+
+The folder then holds the checkpoint under the authors' name, and cfg.yaml with the constructor's arguments.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from safetensors.torch import load_file
+from torch import Tensor
+
+from engine.errors import InputError
+from engine_checkouts.arguments import arguments
+from engine_checkouts.options import CheckoutOptions, NetworkOptions
+from engine_checkouts.preset import Preset
+from engine_checkouts.presets import PRESETS
+
+PREFIX = "base."
+NOT_OPTIONS = ("plugin", "weights")
+"""Keys of [model] that are the engine's own."""
+
+
+def ship(run: Path, folder: Path, preset: Preset | None = None) -> Path:
+    """Write the base that the run's last stage handed on, and its cfg.yaml, into `folder`; the checkpoint's path.
+
+    preset: of a network that a plugin of your own registers. Beside the tensors the file tells what a reader of the
+    weights has to know: the commit, the attention's axis, the steps. InputError for a run that is not done.
+    """
+    recipe = json.loads((run / "recipe.json").read_text())
+    rows = json.loads((run / "status.json").read_text())["rows"] if (run / "status.json").is_file() else []
+    if not rows:
+        raise InputError(f"no stage of {run} has finished yet, so it has no weights")
+    options, preset = _network(recipe["model"], preset)
+    stage = rows[-1]["stage"]
+    tensors = {
+        name.removeprefix(PREFIX): tensor
+        for name, tensor in load_file(run / f"stage-{stage}" / "weights.safetensors").items()
+        if name.startswith(PREFIX)
+    }
+    steps = {each["name"]: each["steps"] for each in recipe["stage"]}
+    about = {
+        "global_step": steps.get(stage, 0),
+        "epoch": 0,
+        "commit": options.commit,
+        "disparity_attention": options.disparity_attention if preset.attention else "checkout",
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / preset.file.name
+    torch.save(_laid_out(tensors, preset, about), path)
+    iterations = {
+        "train_iters": options.train_iters or preset.train_iters,
+        "valid_iters": options.valid_iters or preset.valid_iters,
+    }
+    (folder / "cfg.yaml").write_text(yaml.safe_dump({**arguments(preset, options), **iterations}))
+    return path
+
+
+def _network(model: dict[str, Any], preset: Preset | None) -> tuple[NetworkOptions, Preset]:
+    options = {key: value for key, value in model.items() if key not in NOT_OPTIONS}
+    if preset is not None:
+        return NetworkOptions.model_validate(options), preset
+    own = CheckoutOptions.model_validate(options)
+    return own, PRESETS[own.preset]
+
+
+def _laid_out(tensors: dict[str, Tensor], preset: Preset, about: dict[str, Any]) -> dict[str, Any]:
+    named = {f"{preset.file.prefix}{name}": tensor for name, tensor in tensors.items()}
+    return named if preset.file.key is None else {preset.file.key: named, **about}
+
+
+if __name__ == "__main__":
+    print(ship(Path(sys.argv[1]), Path(sys.argv[2])))
