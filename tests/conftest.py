@@ -52,6 +52,9 @@ WriteRecipe = Callable[..., Path]
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["ENGINE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ.pop(
+        "COLUMNS", None
+    )  # which the processes of xdist set: what a pipe is given is as wide as it is for users
 
 
 @pytest.fixture

@@ -32,6 +32,7 @@ def answer() -> Prediction:
     small = (2, 1, 8, 16)
     features = {"transport": torch.rand(2, 8, 16, 16), "context": torch.rand(2, 4, 8, 16)}
     features |= {f"initial_{name}": torch.rand(small) for name in ("confidence", "visibility")}
+    features |= {"initial": torch.rand(small)}
     features |= {name: torch.rand(1, *small) for name in ("confidences", "visibilities")}
     return Prediction(
         8 * torch.rand(SHAPE), [torch.rand(small) for _ in range(3)], torch.rand(SHAPE), torch.rand(SHAPE), features

@@ -50,9 +50,11 @@ def threshold(on_fail: str = "stop", at: str = "exit", **limits: Any) -> dict[st
 
 def toml(recipe: Mapping[str, Any]) -> str:
     """The recipe as TOML: a line for each key of the top level, a line for each stage."""
-    lines = [f"{key} = {_value(value)}" for key, value in recipe.items() if key != "stage"]
-    if "stage" in recipe:
-        lines += ["stage = [", *(f"  {_value(stage)}," for stage in recipe["stage"]), "]"]
+    stages = recipe.get("stage")
+    apart = isinstance(stages, list)
+    lines = [f"{key} = {_value(value)}" for key, value in recipe.items() if key != "stage" or not apart]
+    if apart:
+        lines += ["stage = [", *(f"  {_value(stage)}," for stage in stages), "]"]
     return "\n".join(lines) + "\n"
 
 
