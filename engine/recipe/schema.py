@@ -263,7 +263,7 @@ class Evaluate(Table):
 
     batch_size: samples that are measured at once. metrics: what is measured.
     key: metrics of the final table, in order. best: the metric whose minimum selects the best checkpoint. ablations:
-    what stages with the injection are measured with at their end, besides its real signal.
+    what stages with the injection are measured with at their end, besides its real signal; "own" is all that it brings.
     """
 
     batch_size: Count = 8

@@ -30,7 +30,7 @@ from engine.stages.reuse import decide, made_before
 from engine.stages.runner import WEIGHTS, StageRun, finished
 from engine.stages.session import Session
 from engine.stages.taking import take_over
-from engine.training.evaluate import check_ablation, own_ablations
+from engine.training.evaluate import OWN, check_ablation, own_ablations
 from engine.training.interrupt import ECHO, stop_on_signal
 from engine.training.parallel import check_parallel
 from engine.training.state import check_processes
@@ -108,8 +108,9 @@ def preflight(session: Session) -> None:
     """All that can be told before a run directory exists: patterns, processes, files, scenes; raises what is wrong."""
     outline = session.outline()
     check_patterns(session.recipe, outline)
+    known = [OWN, *own_ablations(outline)]
     for number, name in enumerate(session.recipe.evaluate.ablations):
-        check_ablation(name, own_ablations(outline), session.recipe.where("evaluate", "ablations", number))
+        check_ablation(name, known, session.recipe.where("evaluate", "ablations", number))
     check_parallel(session.accelerator, [stage.train for stage in session.recipe.stages])
     check_files(session)
     session.check_scenes()

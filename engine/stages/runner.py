@@ -33,6 +33,7 @@ from engine.stages.proof import prove_gradients, prove_identity
 from engine.stages.session import Session, stage_seed
 from engine.system import System
 from engine.training.compiling import CompiledBackwardError, backward_of, compile_parts, go_uncompiled
+from engine.training.evaluate import named_ablations
 from engine.training.forward import autocast, draw_warp
 from engine.training.loop import Task, train
 from engine.training.losses import NO_GRADIENT, WeightedLosses
@@ -100,7 +101,8 @@ class StageRun:
         frozen = self.train(system, store, resume)
         measured = Measured(self.session, system, self.stage.name, self.folder, self.stage.injection, "after")
         self._measure(measured, "after")
-        for ablation in self.session.recipe.evaluate.ablations if self.stage.injection else ():
+        names = self.session.recipe.evaluate.ablations if self.stage.injection else ()
+        for ablation in named_ablations(names, system):
             measured.evaluate(ablation=ablation)
         for gate in self._gates("exit"):
             self._judge(gate, measured, extensions_left=0)

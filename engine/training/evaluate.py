@@ -19,6 +19,7 @@ from engine.system import System, Warp
 
 ABLATIONS = ("none", "shuffle", "zero")
 """Those that need no injection of a certain kind."""
+OWN = "own"
 
 
 @contextmanager
@@ -62,6 +63,12 @@ def own_ablations(system: System) -> Mapping[str, Callable[[Sample], Mapping[str
     """The ablations that a system's injection brings, by name."""
     own: Mapping[str, Callable[[Sample], Mapping[str, Any]]] = getattr(system.corrector, "ablations", {})
     return own
+
+
+def named_ablations(names: Sequence[str], system: System) -> list[str]:
+    """The ablations that a recipe names, each once; `OWN` stands for all that the system's injection brings."""
+    found = [own for name in names for own in (own_ablations(system) if name == OWN else (name,))]
+    return list(dict.fromkeys(found))
 
 
 def check_ablation(name: str, own: Collection[str], where: str = "") -> None:

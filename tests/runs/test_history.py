@@ -59,9 +59,9 @@ def test_what_is_shown_of_a_run_is_what_its_end_told(engine: Command, run: Path)
     assert [(gate["stage"], gate["status"], gate["action"]) for gate in found["gates"]] == [
         ("A", "pass", "go on"), ("B", "fail", "extend"), ("B", "fail", "stop"),
     ]  # fmt: skip
-    assert "report" not in shown.out
-    (run / "report.html").touch()
-    assert f"report: {run}/report.html" in engine("runs", "show", run).out
+    assert f"toy/{run.name}/report.html" in shown.out
+    (run / "report.html").unlink()
+    assert "report" not in engine("runs", "show", run).out
 
 
 def test_a_run_that_told_no_end_is_running_while_a_process_holds_it(engine: Command, run: Path) -> None:

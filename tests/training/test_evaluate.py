@@ -11,7 +11,7 @@ from toy_world import batch, system
 from engine.contracts import Ablation
 from engine.errors import InputError, PluginError
 from engine.prediction import Batch, Prediction
-from engine.training.evaluate import Tally, evaluate, evaluating, predictions
+from engine.training.evaluate import Tally, evaluate, evaluating, named_ablations, predictions
 from engine.training.losses import WeightedLosses
 
 
@@ -152,6 +152,7 @@ def test_an_injection_may_bring_ablations_of_its_own_and_an_unknown_one_is_told_
         pairs = predictions(whole, data, batch_size=4, device=torch.device("cpu"), ablation=ablation)
         return torch.cat([prediction.correction for _, prediction in pairs])
 
+    assert named_ablations(["zero", "own", "zero"], whole) == ["zero", "inverted"]
     real, inverted = corrections("none"), corrections("inverted")
     assert torch.equal(inverted != 0, real == 0), "the correction stands where the signal is"
     with pytest.raises(
