@@ -10,8 +10,8 @@ from pathlib import Path
 from engine.plugins import Registered
 
 ENGINE = Path(__file__).parent
-QUIET = ("cli", "reporting", "runs")
-"""Packages of the engine that ask, tell and keep: what is trained and measured does not depend on them."""
+QUIET = ("cli", "library.py", "reporting", "runs", "templates", "testing")
+"""Parts of the engine that ask, tell and keep: what is trained and measured does not depend on them."""
 
 
 def code_of(registered: Registered) -> list[str]:

@@ -28,7 +28,7 @@ from typing import Any, Literal
 import pluggy
 from pydantic import BaseModel
 
-from engine import events, hookspecs
+from engine import api, events, hookspecs
 from engine.accounting import Account
 from engine.errors import EngineError, InputError, PluginError, Problem, nearest
 
@@ -359,6 +359,7 @@ class Plugins:
             with guarded("it could not be imported"):
                 module = load()
             with guarded("it could not be registered"):
+                _check_version(module)
                 self._manager.register(module, name=name)
             mistakes = self._mistakes(name)
             if not mistakes:
@@ -481,6 +482,19 @@ def _line_in(file: str, error: BaseException) -> str:
     frames = traceback.extract_tb(error.__cause__.__traceback__) if error.__cause__ else []
     lines = [frame.lineno for frame in frames if frame.filename == file]
     return f" ({file}:{lines[-1]})" if lines else ""
+
+
+def _check_version(module: object) -> None:
+    """Refuse a plugin that says of itself that it is made for another version of the public API."""
+    made_for = getattr(module, api.DECLARATION, api.VERSION)
+    if not isinstance(made_for, int) or isinstance(made_for, bool):
+        raise PluginError(f"{api.DECLARATION} is {made_for!r}; expected a whole number such as {api.VERSION}")
+    if made_for != api.VERSION:
+        cure = "a newer engine" if made_for > api.VERSION else "a version of the plugin that is made for this engine"
+        raise PluginError(
+            f"it is made for version {made_for} of the engine's API, and this engine has version {api.VERSION}; "
+            f"install {cure}"
+        )
 
 
 def _check(thing: Registered) -> None:

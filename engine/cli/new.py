@@ -61,7 +61,7 @@ def _words(name: str, kind: Kind) -> dict[str, str]:
     import re
     from importlib.util import find_spec
 
-    from engine import __version__
+    from engine import __version__, api
     from engine.errors import InputError
 
     package = name.replace("-", "_")
@@ -80,6 +80,7 @@ def _words(name: str, kind: Kind) -> dict[str, str]:
         "class_name": spoken if spoken.endswith(ending) else spoken + ending,
         "about": ABOUT[kind],
         "engine": __version__,
+        "api": str(api.VERSION),
     }
 
 
