@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RECIPE ?= recipes/s2m2_pol.toml
 
-.PHONY: demo test faults lint clean resume-peers \
+.PHONY: demo test test-browser faults lint clean resume-peers \
 	bench bench-step bench-data bench-startup bench-frozen bench-s2m2
 
 demo: $(VENV)/.installed
@@ -12,6 +12,10 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term --cov-fail-under=90
+
+# The report in a real browser. Kept apart from the suite: it needs Debian's chromium, which it installs if it may.
+test-browser: $(VENV)/.installed-browser
+	ENGINE_BROWSER=$$(command -v chromium) $(BIN)/python -m pytest -q tests/browser
 
 # A short slice of it runs in `make test`. More: make faults FAULTS="--seed 3 --faults 1000"
 faults: $(VENV)/.installed-dev
@@ -31,6 +35,11 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+$(VENV)/.installed-browser: $(VENV)/.installed-dev
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[browser]"
+	command -v chromium > /dev/null || (apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium)
 	touch $@
 
 # How runs of this engine and of other trainers resume: docs/resume_peers.md. Each trainer in an environment of its own.

@@ -60,7 +60,8 @@ class Injection(Protocol):
     bound: largest correction, in the target's units. signal: the batch fields that carry the auxiliary signal (what the
     ablations shuffle or blank). zero_init: a fresh module corrects by exactly 0, and the engine checks it. Optionally
     `reads`: all fields that it reads, those of the base's answer as "base.value", "base.confidence" and so on. Where
-    the injection and all losses of a stage declare them, the frozen-output cache keeps nothing else.
+    the injection and all losses of a stage declare them, the frozen-output cache keeps nothing else. And optionally
+    `ablations`: name -> function of a sample, which gives what the injection sees in place of fields of `signal`.
     """
 
     bound: float
@@ -135,7 +136,9 @@ class Evaluation:
     base_per_sample: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
-Ablation = Literal["none", "shuffle", "zero"]
+Ablation = str
+"""What the injection sees in place of its signal: "none" of it changed, another scene's ("shuffle"), "zero", or what
+one of its own `ablations` makes of it."""
 
 
 class GateContext(Protocol):
@@ -197,6 +200,28 @@ class Inspection(Protocol):
 
     def findings(self) -> Sequence[Finding]:
         """What is wrong, the worst first."""
+        ...
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of one sample: `pixels` (H, W, 3) uint8, what it shows, and its scale.
+
+    note: a few words beside the name, such as a mean. scale: (text, "#rrggbb") from the lowest value to the highest,
+    texts may be empty; it must follow from the sample and the options alone, so that stages can be compared.
+    """
+
+    name: str
+    pixels: np.ndarray
+    note: str = ""
+    scale: Sequence[tuple[str, str]] = ()
+
+
+class Pictures(Protocol):
+    """Draws a sample and what a system answered to it; what it does not know it leaves out."""
+
+    def __call__(self, batch: Batch, prediction: Prediction, bound: float | None) -> Sequence[Picture]:
+        """The pictures of a batch of one sample; `bound` is the injection's, None where no injection corrected."""
         ...
 
 

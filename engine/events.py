@@ -9,6 +9,9 @@ from typing import Any, Literal
 
 from engine.contracts import Evaluation, Verdict
 
+LOG = "events.jsonl"
+"""The file of a run that holds its events, one a line; a stage that was taken from another run brings such a file."""
+
 
 @dataclass(frozen=True)
 class RunStarted:

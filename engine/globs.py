@@ -84,7 +84,7 @@ def select(
     tensors = list(present([*parameters, *buffers]))
     problems = []
     for number, pattern in enumerate([*trainable, *frozen]):
-        selects = any(_holds(pattern, name) for name in tensors)
+        selects = any(holds(pattern, name) for name in tensors)
         if not selects and not (number >= len(trainable) and _names_nothing_to_freeze(pattern, modules, tensors)):
             place = where[number] if where else ""
             problems.append(_no_match(pattern, place, list(present(modules)), modules, absent))
@@ -92,7 +92,7 @@ def select(
         raise InputError(problems)
 
     def trains(name: str, test: object = None) -> bool:
-        held = _holds if test is None else matches
+        held = holds if test is None else matches
         return any(held(pattern, name) for pattern in trainable) and not any(held(pattern, name) for pattern in frozen)
 
     chosen = frozenset(name for name in present(parameters) if trains(name))
@@ -104,7 +104,8 @@ def select(
     )
 
 
-def _holds(pattern: str, tensor: str) -> bool:
+def holds(pattern: str, tensor: str) -> bool:
+    """Whether a pattern selects a tensor: by the tensor's own name or by that of the module that holds it."""
     owner = tensor.rpartition(".")[0]
     return matches(pattern, tensor) or matches(pattern, owner)
 

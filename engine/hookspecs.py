@@ -1,4 +1,4 @@
-"""Every hook of the engine, in one file.
+"""Every hook of the engine, in one file; docs/hooks has a page with an example of each.
 
 Registration hooks receive `register` and call it once for each thing they bring; they must stay cheap (no torch, no
 zarr), which is why `factory` may be the string "package.module:attribute". Order: registrations when a command starts,
@@ -9,9 +9,11 @@ then for each run
             engine_stage_started
                 engine_gate_decided        entry gates
                 engine_evaluated           before the first step, when nothing was measured for these weights yet
+                engine_stage_frozen        what is frozen has its fingerprint
                 engine_step                every `log_every` steps
-                engine_evaluated           every `evaluate_every` steps, and at the end
+                engine_evaluated           every `evaluate_every` steps
                 engine_checkpoint_saved    every `checkpoint_every` steps, and at the end
+                engine_evaluated           at the end
                 engine_gate_decided        exit gates
             engine_stage_finished
     engine_run_finished                    also after a failure; `event.status` tells
@@ -106,6 +108,15 @@ def engine_inspections(register: Register) -> None:
     """Bring what `engine data inspect` looks for: `register(name, options, factory)`.
 
     See `engine.contracts.Inspection`. Every inspection looks at every data set, with the defaults of its options.
+    """
+
+
+@hookspec
+def engine_pictures(register: Register) -> None:
+    """Bring pictures of samples and answers for the report: `register(name, options, factory)`.
+
+    See `engine.contracts.Pictures`. All of them draw the same few held-out samples after each stage, with the defaults
+    of their options and in the order of their names.
     """
 
 

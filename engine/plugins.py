@@ -18,7 +18,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
@@ -33,7 +33,17 @@ from engine.accounting import Account
 from engine.errors import EngineError, InputError, PluginError, Problem, nearest
 
 Kind = Literal[
-    "models", "exports", "injections", "inputs", "datasets", "losses", "metrics", "gates", "inspections", "trackers"
+    "models",
+    "exports",
+    "injections",
+    "inputs",
+    "datasets",
+    "losses",
+    "metrics",
+    "gates",
+    "inspections",
+    "pictures",
+    "trackers",
 ]
 
 SINGULAR: Mapping[Kind, str] = {
@@ -46,6 +56,7 @@ SINGULAR: Mapping[Kind, str] = {
     "metrics": "metric",
     "gates": "gate",
     "inspections": "inspection",
+    "pictures": "picture",
     "trackers": "tracker",
 }
 
@@ -61,6 +72,7 @@ RESERVED: Mapping[Kind, frozenset[str]] = {
     "metrics": frozenset({"name"}),
     "gates": frozenset({"check", "at", "on_fail", "accept", "extend"}),
     "inspections": frozenset(),
+    "pictures": frozenset(),
     "trackers": frozenset({"plugin"}),
 }
 
@@ -74,6 +86,7 @@ EXTRAS: Mapping[Kind, tuple[str, ...]] = {
     "metrics": ("produces",),
     "gates": ("needs",),
     "inspections": (),
+    "pictures": (),
     "trackers": (),
 }
 
@@ -257,6 +270,17 @@ class Plugins:
             self._manager.unregister(name=name)
             raise PluginError(f"plugin {name!r}: {'; '.join(mistakes)}")
         self._own.add(name)
+
+    @contextmanager
+    def listening(self, plugin: object, name: str) -> Iterator[None]:
+        """Have the engine's own listener hear what happens in the body; afterwards it and all times are forgotten."""
+        self.register_object(plugin, name)
+        try:
+            yield
+        finally:
+            self._manager.unregister(name=name)
+            self._own.discard(name)
+            self.account = Account()
 
     def watch(self, wrap: Callable[[Registered, Callable[[], Any]], Any]) -> None:
         """Let every object be built by `wrap` from now on, which is given what is registered and what builds it."""

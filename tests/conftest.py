@@ -26,9 +26,13 @@ from engine.cli import processes
 from engine.cli.main import main
 from engine.runs import verify
 
-# Tests on real files, and on the checkouts of published networks, are collected where the environment says where those
-# lie.
-REAL = {"ENGINE_SHARED_DATA": "*/test_stereo_real_*.py", "ENGINE_CHECKOUTS": "*/test_checkouts_real.py"}
+# Tests on real files, on the checkouts of published networks and in a browser (`make test-browser`) are collected where
+# the environment says where those are.
+REAL = {
+    "ENGINE_SHARED_DATA": "*/test_stereo_real_*.py",
+    "ENGINE_CHECKOUTS": "*/test_checkouts_real.py",
+    "ENGINE_BROWSER": "browser/*",
+}
 collect_ignore_glob = [files for variable, files in REAL.items() if not os.environ.get(variable)]
 
 torch.set_num_threads(1)

@@ -9,6 +9,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import nn
 
+from engine.contracts import Picture
 from engine.hookspecs import hookimpl
 from engine.prediction import Batch, Prediction
 
@@ -131,6 +132,23 @@ class ToyMetric:
         return {"error": (error.sum(1), torch.full_like(error[:, 0], error.shape[1]))}
 
 
+class ToyPictures:
+    def __init__(self, options: Options) -> None:
+        pass
+
+    def __call__(self, batch: Batch, prediction: Prediction, bound: float | None) -> list[Picture]:
+        maps = {"image": batch["image"], "target": batch["target"], "answer": prediction.value}
+        if prediction.correction is not None:
+            maps["correction"] = prediction.correction
+        scale = [("-2", "#000000"), ("2", "#ffffff")]
+        return [Picture(name, _grey(value[0, 0]), scale=scale) for name, value in maps.items()]
+
+
+def _grey(value: torch.Tensor) -> np.ndarray:
+    shade = ((value.clamp(-2, 2) + 2) / 4 * 255).round().to(torch.uint8)
+    return shade[..., None].expand(*shade.shape, 3).numpy()
+
+
 @hookimpl
 def engine_models(register: Any) -> None:
     register("toy", BaseOptions, ToyBase, target="target")
@@ -149,6 +167,11 @@ def engine_datasets(register: Any) -> None:
 @hookimpl
 def engine_losses(register: Any) -> None:
     register("square", Options, ToyLoss)
+
+
+@hookimpl
+def engine_pictures(register: Any) -> None:
+    register("toy", Options, ToyPictures)
 
 
 @hookimpl

@@ -32,7 +32,10 @@ def evaluate(
     ] = None,
     warp: Annotated[Literal["pred", "gt"], typer.Option(help="What aligns the auxiliary signal.")] = "pred",
     ablation: Annotated[
-        Literal["none", "shuffle", "zero"], typer.Option(help="Take the signal from another sample, or blank it.")
+        str,
+        typer.Option(
+            metavar="NAME", help="The signal of another scene (shuffle), zero, or an ablation of the injection's own."
+        ),
     ] = "none",
     per_image: Annotated[
         Path | None, typer.Option("--per-image", metavar="FILE.csv", help="Write a row of figures for each sample.")
@@ -60,17 +63,14 @@ def evaluate(
     from engine.reporting.per_sample import write_per_sample
     from engine.reporting.tables import evaluation_table
     from engine.runs.directory import is_run
+    from engine.runs.measuring import measure
 
     asked = read_recipe(recipe, overrides, data)
     writers = [asked_export(asked.registry, text, out_dir) for text in exports]
     out = console(as_json=json)
     session = open_session(asked, out)
-    system = session.system(weights_file(weights or (recipe if is_run(recipe) else None)))
-    inject = system.corrector is None or session.brings("val", system.corrector.signal)
-    if not inject:
-        out.print("[yellow]the data bring no auxiliary signal, so the base is measured alone[/yellow]", soft_wrap=True)
-    evaluation = session.evaluate(system, warp=warp, inject=inject, ablation=ablation, exports=writers)
-    session.damaged.count()
+    file = weights_file(weights or (recipe if is_run(recipe) else None))
+    evaluation = measure(session, file, warp, ablation, writers)
     if per_image is not None:
         write_per_sample(per_image, evaluation)
     if json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -18,10 +18,6 @@ from engine.cli.opening import (
     read_recipe,
     weights_file,
 )
-
-if TYPE_CHECKING:
-    from engine.gates.options import FeasibilityOptions
-    from engine.recipe.schema import Recipe, Stage
 
 
 def check_feasibility(
@@ -48,19 +44,17 @@ def check_feasibility(
         engine check-feasibility recipe.toml --stage B --weights runs/RECIPE/RUN/stage-A
     """
     from engine.gates.feasibility_text import render
-    from engine.gates.gate import PICTURE_FILE, FeasibilityGate
-    from engine.stages.gating import Measured
+    from engine.gates.gate import PICTURE_FILE
+    from engine.runs.measuring import feasibility, stage_named, starting_weights
 
     asked = read_recipe(recipe, overrides)
     out = console(as_json=json)
-    chosen = _stage(asked, stage)
-    file = weights_file(weights) or _starting_weights(asked, chosen)
+    chosen = stage_named(asked, stage, "--stage")
+    file = weights_file(weights) or starting_weights(asked, chosen)
     session = open_session(asked, out)
-    system = session.system(file)
     if not json:
         out.print(f"weights: {file or session.pretrained() or 'fresh'}", soft_wrap=True, markup=False)
-    gate = FeasibilityGate(_options(asked, chosen))
-    report = gate.report(Measured(session, system, chosen.name if chosen else "", out_dir, inject=False))
+    report = feasibility(session, chosen, file, out_dir)
     if json:
         print_json(report.to_dict())
     else:
@@ -70,43 +64,3 @@ def check_feasibility(
             out.print(f"picture: {picture}", soft_wrap=True, markup=False)
     if report.decision.status == "fail":
         raise typer.Exit(4)
-
-
-def _stage(recipe: Recipe, name: str | None) -> Stage | None:
-    from engine.errors import InputError, Problem, nearest
-
-    if name is None:
-        return recipe.stages[0] if recipe.stages else None
-    for stage in recipe.stages:
-        if stage.name == name:
-            return stage
-    names = [stage.name for stage in recipe.stages]
-    raise InputError(
-        Problem("--stage", f"the recipe has no stage '{name}'", f"one of {', '.join(names)}", nearest(name, names))
-    )
-
-
-def _starting_weights(recipe: Recipe, stage: Stage | None) -> Path | None:
-    """The file a stage starts from when the recipe alone tells it; InputError when only a run can."""
-    from engine.errors import InputError
-
-    if stage is None or stage.init is None:
-        return None
-    if stage.init_is_file:
-        return Path(stage.init)
-    raise InputError(
-        f"stage {stage.name} starts from what stage {stage.init} will have learnt",
-        f"pass the weights of a run: --weights runs/{recipe.name}/RUN/stage-{stage.init}",
-    )
-
-
-def _options(recipe: Recipe, stage: Stage | None) -> FeasibilityOptions:
-    """The parameters of the stage's own feasibility gate, else of the recipe's first one, else the defaults."""
-    from engine.gates.options import FeasibilityOptions
-
-    for each in [*([stage] if stage else []), *recipe.stages]:
-        for gate in each.gates:
-            if gate.check == "feasibility":
-                options: FeasibilityOptions = gate.options
-                return options
-    return FeasibilityOptions.model_validate({})

@@ -21,9 +21,12 @@ COMMANDS = {
     "check": ("check:check", "Validate recipes."),
     "check-feasibility": ("feasibility:check_feasibility", "Hold the base's error against the correction's bound."),
     "verify-resume": ("verify:verify_resume", "Prove that an interrupted run ends with the same bits."),
+    "report": ("report:report", "Write the report of a run again, as one page of HTML."),
+    "watch": ("report:watch", "Serve the report of a run while it goes, on 127.0.0.1."),
     "eval": ("evaluation:evaluate", "Measure weights on held-out data."),
     "predict": ("predict:app", "Write what weights answer to files of your own."),
     "plugins": ("plugins:plugins", "List everything that plugins bring."),
+    "schema": ("schema:schema", "Print what editors complete recipes by."),
     "new": ("new:app", "Begin a plugin of your own."),
     "data": ("data:app", "Inspect data, and pack them."),
     "runs": ("runs:app", "List, show and compare runs, and free disk space."),
@@ -75,7 +78,7 @@ def options(
 ) -> None:
     """Options before the command."""
     if version:
-        from engine import __version__
+        from engine.version import __version__
 
         typer.echo(f"engine {__version__}")
         raise typer.Exit

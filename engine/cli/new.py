@@ -52,7 +52,7 @@ def plugin(
     """
     folder = out / name
     write(folder, _words(name, kind))
-    typer.echo(f"{folder}: a {kind} to begin with\n  pip install -e {folder} && pytest {folder}")
+    typer.echo(f"{folder}: {ABOUT[kind]}\n  pip install -e {folder} && pytest {folder}")
 
 
 def _words(name: str, kind: Kind) -> dict[str, str]:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from engine.errors import InputError, WorldError
 from engine.plain import finite
 
 if TYPE_CHECKING:
@@ -39,7 +38,6 @@ WeightsOption = Annotated[
 ]
 PIPED = 120
 """Columns of text where no terminal says how many there are: at rich's 80 the tables would be broken."""
-POINTERS = ("best", "latest")  # files in a folder of checkpoints that hold the name of one of them
 FORM = "NAME:KEY=VALUE,..."
 RunsOption = Annotated[Path, typer.Option("--runs", help="Where run directories are.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="Print only warnings, gates that do not pass, and the end.")]
@@ -61,22 +59,19 @@ def print_json(data: Any) -> None:
 
 def read_recipe(path: Path, overrides: list[str], data: str | None = None) -> Recipe:
     """A recipe from a TOML file, or from a run's directory; `data` in place of [data.val]."""
-    from engine.recipe.load import load_recipe
-    from engine.runs.directory import RECIPE, is_run
+    from engine.library import load_recipe
 
-    return load_recipe(path / RECIPE if is_run(path) else path, overrides, data)
+    return load_recipe(path, overrides, data)
 
 
 def open_session(recipe: Recipe, out: Console, quiet: bool = False) -> Session:
     """A session whose events appear on the console; quiet: only those that somebody must know."""
     from engine.reporting.console import ConsoleReport
     from engine.reporting.quiet import QuietReport
-    from engine.stages.session import Session
+    from engine.stages.session import open_session as opened
 
     recipe.registry.register_object(QuietReport(out) if quiet else ConsoleReport(out, recipe.evaluate.key), "console")
-    # A launcher of several processes numbers them in RANK; the first alone tells what happens.
-    leads = os.environ.get("RANK", "0") == "0"
-    return Session(recipe, recipe.registry, recipe.registry.emit if leads else lambda event: None)
+    return opened(recipe)
 
 
 def asked_export(registry: Plugins, text: str, out_dir: Path) -> Exporting:
@@ -89,39 +84,7 @@ def asked_export(registry: Plugins, text: str, out_dir: Path) -> Exporting:
 
 
 def weights_file(path: Path | None) -> Path | None:
-    """The file that `--weights` means; WorldError or InputError when it means none.
+    """The file that `--weights` means; WorldError or InputError when it means none."""
+    from engine.runs.weights import weights_file as file_of
 
-    A run means the last stage it finished, a stage's folder what that stage handed on, a checkpoint's folder (or
-    `checkpoints/best` and `checkpoints/latest`, which name one) what was measured there: the moving average, if kept.
-    A file of a run is held to the digest that the run noted of it.
-    """
-    from engine.checkpoints.store import check_digest
-
-    if path is None:
-        return None
-    found = _weights_file(path)
-    check_digest(found)
-    return found
-
-
-def _weights_file(path: Path) -> Path:
-    from engine.runs.directory import is_run, newest_weights
-
-    if path.is_file():
-        if path.name not in POINTERS:
-            return path
-        return _checkpoint_weights(path.parent / path.read_text(errors="replace").strip())
-    if is_run(path):
-        found = newest_weights(path)
-        if found is None:
-            raise InputError(f"no stage of {path} has finished yet, so it has no weights")
-        return found
-    return _checkpoint_weights(path)
-
-
-def _checkpoint_weights(folder: Path) -> Path:
-    """The moving average in a folder, else the weights."""
-    for name in ("average.safetensors", "weights.safetensors"):
-        if (folder / name).is_file():
-            return folder / name
-    raise WorldError(f"no weights file at {folder}")
+    return None if path is None else file_of(path)

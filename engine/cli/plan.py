@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,11 +23,9 @@ from engine.cli.opening import (
 if TYPE_CHECKING:
     from rich.tree import Tree
 
-    from engine.globs import Selection
     from engine.recipe.schema import Stage
-    from engine.stages.reuse import Decision
+    from engine.runs.planning import PlannedStage
     from engine.stages.session import Session
-    from engine.system import System
 
 DEPTH = 2
 """Levels of modules shown below `base` and `injection`; a level whose children agree is not opened."""
@@ -39,6 +38,9 @@ def plan(
     measured: Annotated[
         bool, typer.Option("--measure", help="Make a few steps of every stage, and tell what all would cost.")
     ] = False,
+    processes: Annotated[
+        int, typer.Option("--processes", min=1, metavar="N", help="Tell what a run with so many processes would reuse.")
+    ] = 1,
     json: JsonOption = False,
 ) -> None:
     """Show what would happen: stages, weights, gates, and the tree of modules with what trains and what is frozen.
@@ -53,37 +55,25 @@ def plan(
 
         engine plan recipe.toml --measure
     """
-    from engine.stages.outline import keep
-    from engine.stages.patterns import check_patterns
+    from engine.runs.planning import plan as planned
 
     asked = read_recipe(recipe, overrides)
     out = console(as_json=json)
     session = open_session(asked, console(as_json=json or measured))
-    system = session.outline()
-    keep(asked, system)
-    selections = check_patterns(asked, system)
-    weights = session.pretrained()
-    start = (
-        "fresh weights"
-        if weights is None
-        else f"{asked.model.weights}{'' if weights.is_file() else ' (file not there yet)'}"
-    )
-    decisions = _decisions(session, runs)
+    found = planned(session, runs, processes)
     if json:
-        stages = [
-            _as_data(stage, selection, system) | {"reused_from": decision.run, "reason": decision.reason}
-            for stage, selection, decision in zip(asked.stages, selections, decisions, strict=True)
-        ]
-        print_json({"name": asked.name, "weights": start, "stages": stages, **(_costs(session) if measured else {})})
+        about = {"name": found.name, "weights": found.weights, "stages": [vars(stage) for stage in found.stages]}
+        print_json({**about, **(_costs(session) if measured else {})})
         return
+    size = f"{sum(found.parameters.values()):,} parameters"
     out.print(
-        f"[bold]{asked.name}[/bold], starting from {escape(start)}, {_count(system.parameters()):,} parameters",
+        f"[bold]{found.name}[/bold], starting from {escape(found.weights)}, {size}",
         soft_wrap=True,
     )
-    for stage, selection, decision in zip(asked.stages, selections, decisions, strict=True):
-        for line in [*_about(stage, selection, system), f"  {escape(str(decision))}"]:
+    for stage, told in zip(asked.stages, found.stages, strict=True):
+        for line in [*_about(stage), f"  {escape(_decided(told))}"]:
             out.print(line, soft_wrap=True, markup=True)
-        out.print(_tree(system, selection))
+        out.print(_tree(found.parameters, frozenset(told.trainable)))
     if measured:
         from engine.reporting.tables import cost_table
 
@@ -101,20 +91,11 @@ def _costs(session: Session) -> dict[str, Any]:
     return {"cost": {"stages": stages, "seconds": sum(each["seconds"] for each in stages), "how": how}}
 
 
-def _decisions(session: Session, runs: Path) -> list[Decision]:
-    """For every stage whether a run would take it from an earlier one, as far as can be told without data."""
-    from engine import events
-    from engine.stages.key import stage_keys
-    from engine.stages.reuse import decide, made_before
-
-    def warn(text: str) -> None:
-        session.emit(events.Note("warning", text, {}))
-
-    keys = stage_keys(session)
-    return decide(session.recipe, keys, made_before(runs, list(keys), warn), warn)
+def _decided(stage: PlannedStage) -> str:
+    return f"reuse (from {stage.reused_from}): {stage.reason}" if stage.reused_from else f"run: {stage.reason}"
 
 
-def _about(stage: Stage, selection: Selection, system: System) -> list[str]:
+def _about(stage: Stage) -> list[str]:
     train = stage.train
     title = f" {escape(stage.title)}" if stage.title else ""
     aligned = "injection off" if stage.warp is None else f"aligned by {_warp(stage)}"
@@ -145,14 +126,12 @@ def _warp(stage: Stage) -> str:
     return f"the ground truth in {first:.0%} of the steps at first, {last:.0%} at the end"
 
 
-def _tree(system: System, selection: Selection) -> Tree:
+def _tree(counts: Mapping[str, int], trainable: frozenset[str]) -> Tree:
     """Modules with their parameter counts; opened as far as they differ within."""
     from rich.tree import Tree
 
-    counts = {name: parameter.numel() for name, parameter in system.named_parameters()}
-
     def label(name: str, inside: list[str]) -> str:
-        trains = sum(counts[each] for each in inside if each in selection.parameters)
+        trains = sum(counts[each] for each in inside if each in trainable)
         frozen = sum(counts[each] for each in inside) - trains
         name = escape(name)
         if not frozen:
@@ -167,30 +146,10 @@ def _tree(system: System, selection: Selection) -> Tree:
             full = prefix + child
             below = [name for name in inside if name == full or name.startswith(full + ".")]
             twig = branch.add(label(child, below))
-            mixed = len({name in selection.parameters for name in below}) > 1
+            mixed = len({name in trainable for name in below}) > 1
             if mixed or depth < DEPTH:
                 grow(twig, full + ".", depth + 1) if full not in counts else None
 
     root = Tree(label("system", list(counts)))
     grow(root, "", 1)
     return root
-
-
-def _as_data(stage: Stage, selection: Selection, system: System) -> dict[str, Any]:
-    counts = {name: parameter.numel() for name, parameter in system.named_parameters()}
-    trains = sum(counts[name] for name in selection.parameters)
-    return {
-        "name": stage.name,
-        "title": stage.title,
-        "steps": stage.steps,
-        "init": stage.init,
-        "trainable_parameters": trains,
-        "frozen_parameters": sum(counts.values()) - trains,
-        "trainable": sorted(selection.parameters),
-        "warp": None if stage.warp is None else [stage.warp.gt_share(0.0), stage.warp.gt_share(1.0)],
-        "gates": [gate.model_dump(mode="json") for gate in stage.gates],
-    }
-
-
-def _count(parameters: Any) -> int:
-    return sum(parameter.numel() for parameter in parameters)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from engine.events import RunFinished
-    from engine.recipe.schema import TrackerTable
     from engine.reporting.profile import PluginProfile
     from engine.stages.session import Session
 
@@ -57,8 +55,9 @@ def run(
 ) -> None:
     """Train a recipe's stages in order: gates, freeze and its proof, steps, evaluation.
 
-    Everything goes to runs/RECIPE/TIME-ID: the resolved recipe, provenance, events.jsonl, a folder a stage. Stages that
-    a run under --runs has finished, and nothing that they depend on has changed since, are taken from there.
+    Everything goes to runs/RECIPE/TIME-ID: the resolved recipe, provenance, events.jsonl, a folder a stage, and at the
+    end report.html. Stages that a run under --runs has finished, and nothing that they depend on has changed since, are
+    taken from there.
 
         engine run recipe.toml
 
@@ -79,48 +78,30 @@ def run(
     if not launched(processes):
         launch(processes, sys.argv[1:])
         return
-    from engine.errors import InputError, InterruptedRunError
-    from engine.reporting.event_log import EventLog
+    from engine.errors import InputError
+    from engine.reporting.recording import recording
     from engine.reporting.trace import StepTrace
-    from engine.runs import directory
-    from engine.runs.execute import execute, preflight
+    from engine.runs.conduct import conduct, to_resume
+    from engine.runs.directory import is_run
 
     if resume and fresh:
         raise InputError("--resume goes on with a run, and --fresh begins one", "give one of them")
     asked = read_recipe(recipe, overrides)
-    if not asked.stages:
-        raise InputError(
-            f"{recipe} declares no stages, so there is nothing to run", "`engine eval` measures without training"
-        )
     out = console(as_json=json)
     trackers = asked.trackers  # of a resumed run too, which may have been told to others before
+    folder = None
     if resume:
-        folder = recipe if directory.is_run(recipe) else directory.unfinished(runs, asked.name)
-        kept = read_recipe(folder, [])
-        if kept.training() != asked.training():
-            raise InputError(
-                f"the recipe differs from the one that {folder} was started with", f"engine run {folder} --resume"
-            )
-        asked = kept
+        folder, asked = to_resume(asked, runs, recipe if is_run(recipe) else None)
     session = open_session(asked, out, quiet)
-    session.plugins.register_object(EventLog(), "event log")
-    if session.leads and trackers:
-        track(session, trackers)  # before the accounts of plugins, which are kept for one thread
-    plugins = plugin_profile(session, out) if profile_plugins else None
-    if profile and session.leads:
-        session.trace = StepTrace(out, session.device.type)
-        session.plugins.register_object(session.trace, "trace")
-    if json:
-        session.plugins.register_object(JsonDocument(plugins), "JSON document")
-    preflight(session)
-    if not resume:
-        folder = session.agree(directory.create(runs, asked.name) if session.leads else None)
-    with directory.alone(folder) if session.leads else nullcontext():
-        try:
-            execute(session, folder, resume, None if fresh else runs)
-        except InterruptedRunError as stopped:
-            again = f"engine run {folder} --resume" + (f" --processes {processes}" if processes > 1 else "")
-            raise InterruptedRunError(f"{stopped}; go on with: {again}") from stopped
+    say = partial(out.print, soft_wrap=True, markup=False)
+    with recording(session, trackers, say, quiet):  # before the accounts of plugins, which are kept for one thread
+        plugins = plugin_profile(session, out) if profile_plugins else None
+        if profile and session.leads:
+            session.trace = StepTrace(out, session.device.type)
+            session.plugins.register_object(session.trace, "trace")
+        if json:
+            session.plugins.register_object(JsonDocument(plugins), "JSON document")
+        conduct(session, runs, folder, fresh, again=f" --processes {processes}" if processes > 1 else "")
 
 
 class JsonDocument:
@@ -135,14 +116,6 @@ class JsonDocument:
         if event.status == "done":
             took = {"profile": self.profile.to_dict()} if self.profile else {}
             print_json({"run": str(event.directory), "rows": event.summary, **took})
-
-
-def track(session: Session, tables: Sequence[TrackerTable]) -> None:
-    """Tell the programs that `tables` name of this run."""
-    from engine.reporting.tracking import Tracking, build_trackers
-
-    trackers = build_trackers(session.plugins, tables)
-    session.plugins.register_object(Tracking(session.recipe, trackers, session.emit), "tracking")
 
 
 def plugin_profile(session: Session, out: Console) -> PluginProfile:

@@ -65,6 +65,10 @@ class Shown:
             raise InputError(Problem(self.where, f"{what} cannot be kept", expected), ADVICE)
         return sample
 
+    def first(self) -> Sample:
+        """The first sample that can be read."""
+        return self.source.first(self.sample)
+
     def kept(self, sample: Sample, answer: dict[str, Tensor]) -> Kept:
         """What to keep of a sample and of the answer to it.
 
@@ -202,16 +206,6 @@ def digest(sample: Sample) -> bytes:
         sha.update(f"{name!r} {array.dtype.str} {array.shape} ".encode())
         sha.update(repr(sample[name]).encode() if array.dtype.hasobject else array.tobytes())
     return sha.digest()
-
-
-def first_readable(shown: Shown) -> Sample:
-    """The first sample that can be read; what is damaged before it is told of where the recipe passes it over."""
-    for index in range(len(shown.source)):
-        try:
-            return shown.sample(index)
-        except DamagedDataError as error:
-            shown.source.tell([shown.source.passed(error)])
-    raise shown.source.unreadable()
 
 
 def _state(rng: np.random.Generator) -> tuple[str, int]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -143,14 +144,22 @@ class Augmented(torch.utils.data.Dataset[Sample]):
 class Fixed(torch.utils.data.Dataset[Sample]):
     """A data set in order, without random augmentation.
 
-    An ablation zeroes the fields of `signal`, or takes them from another scene. These stand beside the sample's own,
-    under `ABLATED`: the injection alone sees them (`System.forward`), the base what it always sees.
+    An ablation zeroes the fields of `signal`, takes them from another scene, or is one of `own`, a function of the
+    sample. What it gives stands beside the sample's own, under `ABLATED`: the injection alone sees it
+    (`System.forward`), the base what it always sees.
     """
 
-    def __init__(self, dataset: Dataset, signal: Sequence[str] = (), ablation: str = "none") -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        signal: Sequence[str] = (),
+        ablation: str = "none",
+        own: Mapping[str, Callable[[Sample], Mapping[str, Any]]] = MappingProxyType({}),
+    ) -> None:
         self.dataset = as_source(dataset)
         self.signal = signal
         self.ablation = ablation
+        self.own = own
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -167,6 +176,8 @@ class Fixed(torch.utils.data.Dataset[Sample]):
         if self.ablation == "none":
             return sample
         with reading(f"the ablation {self.ablation}"):
+            if self.ablation in self.own:
+                return {**sample, ABLATED: dict(self.own[self.ablation](sample))}
             own = {name: sample[name] for name in self.signal}
             if self.ablation == "zero":
                 return {**sample, ABLATED: {name: np.zeros_like(value) for name, value in own.items()}}

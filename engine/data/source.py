@@ -99,6 +99,15 @@ class Source:
             raise error
         return error.without_trace()
 
+    def first(self, read: Callable[[int], Sample]) -> Sample:
+        """The first sample that `read` can give; what is damaged before it is told of where it may be passed over."""
+        for index in range(len(self)):
+            try:
+                return read(index)
+            except DamagedDataError as error:
+                self.tell([self.passed(error)])
+        raise self.unreadable()
+
     def unreadable(self, error: DamagedDataError | None = None) -> WorldError:
         """Nothing is left to read."""
         last = f"; the last of them: {error}" if error else ""

@@ -11,7 +11,7 @@ from engine.files import write_json, write_whole
 from engine.gates.decision import judge
 from engine.gates.feasibility import FeasibilityReport, Settings
 from engine.gates.options import FeasibilityOptions
-from engine.gates.picture import save_histogram
+from engine.gates.picture import histogram, save_histogram
 from engine.gates.residuals import Residuals, collect
 
 FIGURES_FILE = "feasibility.json"
@@ -23,7 +23,8 @@ class FeasibilityGate:
     """Compares the base's held-out residuals with the injection's bound.
 
     Writes feasibility.json, and feasibility.png where matplotlib is installed, into the context's directory. The
-    verdict's figures are the report as plain data, with `picture`: the file's name, or why there is none.
+    verdict's figures are the report as plain data, with a `histogram` of the residuals, and `picture`: the file's name,
+    or why there is none.
     InputError: the recipe has no injection, its bound is not a positive number, or a named field is missing.
     """
 
@@ -45,6 +46,7 @@ class FeasibilityGate:
         train = self._collect(context, injection, "train") if self.options.train_images else None
         report = judge(held_out, bound, self._settings(injection), train)
         figures = report.to_dict()
+        figures["histogram"] = histogram(held_out.images, bound).to_dict()
         figures["picture"] = PICTURE_FILE
         try:
             write_whole(

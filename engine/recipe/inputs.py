@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from engine.errors import InputError, Problem, nearest
-from engine.plugins import Plugins, Registered
+from engine.plugins import RESERVED, Plugins, Registered
 from engine.recipe.named import checked
 from engine.recipe.nodes import Node, Source, build
 from engine.recipe.overrides import value_of
@@ -36,7 +36,7 @@ def asked_inputs(registry: Plugins, target: str, words: Sequence[str]) -> tuple[
     for flag in flags:
         if flag not in fields or flag in arguments:
             known_flags = [f"--{name}" for name in fields if name not in arguments]
-            near = nearest(f"--{flag}", known_flags)
+            near = nearest(f"--{flag}", [*known_flags, *(f"--{name}" for name in RESERVED["inputs"])])
             expected = "" if near else f"one of {', '.join(known_flags)}"
             problems.append(Problem(f"--{flag}", f"inputs of '{target}' have no such flag", expected, near))
     if problems:

@@ -1,5 +1,7 @@
 """What a recipe may say: its tables, keys, types, ranges and defaults.
 
+What a docstring here says of a key, as "key: what it does.", is read by users: in editors and in docs/recipe.md.
+
 Only what can be told from the recipe alone is checked here. What depends on plugins or on other tables is in
 `engine.recipe.validate`. TOML has no null, so 0 turns off what is on by default (`clip_norm = 0`).
 """
@@ -92,7 +94,10 @@ class PluginTable(BaseModel):
 
 
 class ModelTable(PluginTable):
-    """[model]: the base model; `weights` is an absolute path, "builtin:NAME", or None for a fresh model."""
+    """[model]: the base model.
+
+    weights: a path, or "builtin:NAME" for what the plugin ships; fresh weights without it.
+    """
 
     plugin: Text
     weights: Text | None = None
@@ -116,8 +121,9 @@ class DataTable(PluginTable):
 
 
 class Data(Table):
-    """[data]: `recipe.data["train"]` (absent when nothing trains), `recipe.data["val"]`, and those of [data.retention].
+    """[data]: what stages train on and are measured on; in code `recipe.data["val"]`, `recipe.data["retention.NAME"]`.
 
+    train: what stages train on, needed where there are stages. val: held-out data, which every stage is measured on.
     retention: further held-out data by name, measured before and after each stage: does it forget what it came from?
     """
 
@@ -155,7 +161,10 @@ class InnerData(PluginTable):
 
 
 class LossTable(PluginTable):
-    """One entry of `losses`; the loss is multiplied by `weight`."""
+    """One entry of `losses`.
+
+    weight: what the loss is multiplied by.
+    """
 
     name: Text
     weight: float = 1.0
@@ -168,14 +177,21 @@ class MetricTable(PluginTable):
 
 
 class ParameterGroup(Table):
-    """Parameters whose names match the glob `match` learn at the rate `lr`."""
+    """Parameters that learn at a rate of their own.
+
+    match: a glob over names of parameters. lr: their rate.
+    """
 
     match: Text
     lr: Positive
 
 
 class Optimizer(Table):
-    """How parameters change; the first of `groups` that matches a parameter sets its rate."""
+    """How parameters change.
+
+    name: the optimiser. lr: the learning rate at its highest. weight_decay: decoupled from the gradient. betas: how
+    slowly the two moments forget. groups: other rates for some parameters; the first that matches one sets its rate.
+    """
 
     name: Literal["adamw"] = "adamw"
     lr: Positive = 2e-4
@@ -185,7 +201,11 @@ class Optimizer(Table):
 
 
 class Schedule(Table):
-    """The learning rate over a stage: `warmup` is a fraction of its steps, `final` a fraction of lr at its end."""
+    """The learning rate over a stage.
+
+    name: its shape after the warm-up. warmup: the fraction of the steps in which it rises. final: what it ends at, a
+    fraction of lr.
+    """
 
     name: Literal["cosine", "constant", "one-cycle"] = "cosine"
     warmup: Share = 0.05
@@ -193,9 +213,10 @@ class Schedule(Table):
 
 
 class Nonfinite(Table):
-    """What follows a loss or gradient that is not finite: stop, or skip the step, at most `limit` times in a stage.
+    """What follows a loss or gradient that is not finite.
 
-    off: nobody looks, and no step pays for it; fp16, whose scale is found by overflows, needs one of the others.
+    policy: stop the run, skip the step, or off, where nobody looks and no step pays for it; fp16, whose scale is found
+    by overflows, needs one of the others. limit: steps that may be skipped in a stage.
     """
 
     policy: Literal["stop", "skip", "off"] = "stop"
@@ -203,8 +224,15 @@ class Nonfinite(Table):
 
 
 class Train(Table):
-    """[train]: how stages train; every stage may override each key. 0 turns off what may be None.
+    """[train]: how stages train; every stage may override each key.
 
+    batch_size: samples of a micro-step, in each process. accumulate: micro-steps of a step. workers: processes that
+    load data, 0 for none. precision: of the forward pass. optimizer: how parameters change. schedule: the learning rate
+    over a stage. losses: their weighted sum is minimised. clip_norm: the largest norm of the gradient; 0 turns clipping
+    off. ema: decay of a moving average of the weights, which is then measured and handed on; 0 is none. nonfinite: what
+    follows numbers that are not finite. log_every: steps between two reports. evaluate_every: steps between two
+    evaluations; 0 is only at the end. checkpoint_every: steps between two checkpoints; 0 is only at the end. keep:
+    newest checkpoints that stay, beside the best.
     cache: "on" computes what the frozen base answers to each training sample once and keeps it on the disk; "auto" does
     so where it measures that this is quicker. augment: with "after-cache" the base sees whole frames, and the random
     crops and flips of the data are applied to them and to its answers.
@@ -233,20 +261,26 @@ class Train(Table):
 class Evaluate(Table):
     """[evaluate]: what is measured on held-out data.
 
-    key: metrics of the final table, in order. best: the metric whose minimum selects the best checkpoint.
+    batch_size: samples that are measured at once. metrics: what is measured.
+    key: metrics of the final table, in order. best: the metric whose minimum selects the best checkpoint. ablations:
+    what stages with the injection are measured with at their end, besides its real signal; "own" is all that it brings.
     """
 
     batch_size: Count = 8
     metrics: list[MetricTable] = []
     key: list[Text] = []
     best: Text | None = None
+    ablations: list[Text] = []
 
 
 Source = Literal["gt", "pred"]
 
 
 class WarpMix(Table):
-    """Each step aligns by the ground truth with probability `gt`, else by the prediction."""
+    """Each step draws what it aligns by.
+
+    gt: the probability of the ground truth. pred: that of the prediction.
+    """
 
     gt: Share
     pred: Share
@@ -268,7 +302,10 @@ class WarpMix(Table):
 
 
 class WarpSchedule(Table):
-    """The source changes linearly over the first `over` of the stage, a fraction of its steps, and then stays."""
+    """The source changes linearly, and then stays.
+
+    from: the source at the start. to: the source at the end. over: the fraction of the stage's steps that it takes.
+    """
 
     source: Source = Field(alias="from")
     to: Source
@@ -306,14 +343,21 @@ class TrackerTable(PluginTable):
 
 
 class Extend(Table):
-    """Train the parent stage for `steps` more and ask again, at most `times` times."""
+    """Train the parent stage further and ask again.
+
+    steps: how much further. times: how often at most.
+    """
 
     steps: Count
     times: Count
 
 
 class GateTable(PluginTable):
-    """[[stage.gate]]: a check before or after a stage; verdicts in `accept` count as good beside "pass"."""
+    """[[stage.gate]]: a check before or after a stage.
+
+    at: before the stage or after it. on_fail: stop the run, warn and go on, or extend the parent stage. accept:
+    verdicts that count as good beside "pass". extend: how far the parent stage is trained further.
+    """
 
     check: Text
     at: Literal["entry", "exit"] = "entry"
@@ -325,8 +369,12 @@ class GateTable(PluginTable):
 class Stage(Table):
     """[[stage]]: what trains, from which weights, for how long.
 
-    init: an earlier stage's name, or an absolute path to a weights file, or None for the weights of [model]. warp: None
-    exactly when the stage runs without the injection. train: [train] with this stage's own keys over it.
+    name: what other stages, folders and `--set stage.NAME.key` call it. title: a few words for tables. trainable: globs
+    over modules and parameters; `*` stays within a level, `**` crosses levels. frozen: globs that win over trainable.
+    init: an earlier stage's name, or the path of a weights file; without it the weights of [model]. warp: what aligns
+    the auxiliary signal; without it "pred" where the injection runs. injection: whether the injection corrects the
+    base; without it, whether there is one. steps: of the optimiser. gate: checks before and after. train: [train] with
+    this stage's own keys over it.
     """
 
     name: Slug
@@ -351,9 +399,19 @@ class Stage(Table):
         """True when `init` names a weights file, not a stage."""
         return self.init is not None and is_weights_file(self.init)
 
+    def extension(self, number: int) -> str:
+        """The name under which a gate of this stage has `init` trained further for the `number`th time, from 1."""
+        return f"{self.init}+{number}-for-{self.name}"
+
 
 class Recipe(Table):
-    """A loaded recipe: complete, typed, and checked against the plugins it names."""
+    """A loaded recipe: complete, typed, and checked against the plugins it names.
+
+    name: what its runs are called. description: for people. seed: what all random numbers follow from. plugins: files
+    of plugins that are not installed, relative to the recipe. model: the base. injection: the auxiliary module. data:
+    what is trained and measured on. train: how stages train. evaluate: what is measured. stage: what trains, in order.
+    tracker: programs that are told of the run.
+    """
 
     name: Slug
     description: str = ""

@@ -57,7 +57,7 @@ class EventLog:
     @hookimpl
     def engine_run_started(self, event: events.RunStarted) -> None:
         """From here on there is a directory to write to."""
-        self._path = event.directory / "events.jsonl"
+        self._path = event.directory / events.LOG
         self.write(event)
 
     engine_stage_started = engine_stage_frozen = engine_step = engine_evaluated = _append

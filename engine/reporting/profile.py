@@ -50,7 +50,7 @@ class PluginProfile:
     ) -> None:
         self._out, self._write, self._workers = out, write, workers
         self._began, self._held = time.perf_counter(), resident_bytes()
-        self._waited, self._told = 0.0, self._began
+        self._waited, self._told, self._step = 0.0, self._began, 0
         self.account = plugins.account = Account(resident_bytes, settle)
         plugins.watch(self._built)
         plugins.register_object(self, NAME)
@@ -116,13 +116,15 @@ class PluginProfile:
 
     @hookimpl
     def engine_stage_started(self, event: events.StageStarted) -> None:
-        self._told = time.perf_counter()
+        self._told, self._step = time.perf_counter(), 0
 
     @hookimpl
     def engine_step(self, event: events.Step) -> None:
         now = time.perf_counter()
-        self._waited += event.data_share * (now - self._told)
-        self._told = now
+        # Not more than has passed: a resumed stage begins at a step that nobody told.
+        spent = min(event.seconds_per_step * (event.step - self._step), now - self._told)
+        self._waited += event.data_share * spent
+        self._told, self._step = now, event.step
 
     @hookimpl(trylast=True)
     def engine_run_finished(self, event: events.RunFinished) -> None:

@@ -40,10 +40,15 @@ class StepTrace:
         self._tables: list[Table | str] = []
 
     def __call__(self, batches: Batches, stage: Stage, folder: Path) -> Batches:
-        """The same batches of `stage`, whose trace goes to `folder`."""
+        """The same batches of `stage`, whose trace goes to `folder`; those drawn again later are not watched."""
+        begun = False
 
         def recorded(first: int, last: int) -> Iterator[Batch]:
-            micro = stage.train.accumulate
+            nonlocal begun
+            if begun:
+                yield from batches(first, last)
+                return
+            begun, micro = True, stage.train.accumulate
             window = (SKIPPED + RECORDED) * micro
             if last - first <= window:
                 self._tables.append(f"stage {escape(stage.name)} has too few steps for a trace")

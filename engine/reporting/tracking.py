@@ -13,8 +13,8 @@ from engine.hookspecs import hookimpl
 from engine.plugins import Plugins
 from engine.recipe.schema import Recipe, TrackerTable
 from engine.reporting.outbox import Outbox
+from engine.reporting.report import REPORT
 
-REPORT = "report.html"
 LONG = 200
 """Characters of a failure that are told: a client's message may hold all that it has tried."""
 
@@ -137,12 +137,10 @@ def first_steps(recipe: Recipe) -> dict[str, int]:
     """
     begins, position = dict[str, int](), 0
     for stage in recipe.stages:
-        for gate in stage.gates:
-            for number in range(1, gate.extend.times + 1 if gate.extend else 0):
-                name = f"{stage.init}+{number}"
-                if gate.extend and name not in begins:
-                    begins[name] = position
-                    position += gate.extend.steps
+        further = [gate.extend.steps for gate in stage.gates if gate.extend for _ in range(gate.extend.times)]
+        for number, steps in enumerate(further, 1):
+            begins[stage.extension(number)] = position
+            position += steps
         begins[stage.name] = position
         position += stage.steps
     return begins

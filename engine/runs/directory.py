@@ -58,6 +58,15 @@ def check_recipe(folder: Path) -> None:
         raise WorldError(f"{folder / RECIPE} is damaged: it differs from the digest in {PROVENANCE}")
 
 
+def processes_of(folder: Path) -> int | None:
+    """The number of processes that a run was started with; None without a readable note."""
+    try:
+        number: int = read_json(folder / PROVENANCE, processes=int)["processes"]
+    except WorldError:
+        return None
+    return number
+
+
 def unfinished(root: Path, name: str) -> Path:
     """The newest run of a recipe that has not ended well; InputError when there is none."""
     for folder in sorted((root / name).glob("*/"), reverse=True):
@@ -108,8 +117,9 @@ def newest_weights(folder: Path) -> Path | None:
     done = []
     for path in folder.glob("stage-*/weights.safetensors"):
         name, _, extension = path.parent.name.removeprefix("stage-").partition("+")
+        number = extension.partition("-")[0]
         if name in order:
-            done.append((order[name], len(extension), extension, path))
+            done.append((order[name], len(number), number, path))
     return max(done)[-1] if done else None
 
 

@@ -30,7 +30,10 @@ from engine.stages.reuse import decide, made_before
 from engine.stages.runner import WEIGHTS, StageRun, finished
 from engine.stages.session import Session
 from engine.stages.taking import take_over
+from engine.training.evaluate import OWN, check_ablation, own_ablations
 from engine.training.interrupt import ECHO, stop_on_signal
+from engine.training.parallel import check_parallel
+from engine.training.state import check_processes
 
 STATUSES = {GateRefusedError: "refused", DivergedError: "diverged", InterruptedRunError: "interrupted"}
 
@@ -47,6 +50,8 @@ def execute(session: Session, folder: Path, resumed: bool, runs: Path | None = N
         session.write(folder / directory.RECIPE, recipe.resolved())
     else:
         directory.check_recipe(folder)
+        if began_with := directory.processes_of(folder):
+            check_processes(began_with, session.accelerator.num_processes)
         if session.leads:
             (folder / directory.STATUS).unlink(missing_ok=True)  # it told how the part before this one ended
     plugins = {
@@ -56,8 +61,12 @@ def execute(session: Session, folder: Path, resumed: bool, runs: Path | None = N
     }
     times = len(list(folder.glob("provenance*.json")))
     name = f"provenance-resumed-{times}.json" if resumed else directory.PROVENANCE
-    noted = {"recipe_digest": file_digest(folder / directory.RECIPE)} if session.leads else {}
-    session.write(folder / name, provenance(recipe.seed, plugins) | noted)
+    if session.leads:
+        noted = {
+            "processes": session.accelerator.num_processes,
+            "recipe_digest": file_digest(folder / directory.RECIPE),
+        }
+        session.write(folder / name, provenance(recipe.seed, plugins) | noted)
     rows: list[dict[str, Any]] = []
     gates: list[dict[str, Any]] = []
     status, message = "failed", "stopped by an error"
@@ -67,7 +76,7 @@ def execute(session: Session, folder: Path, resumed: bool, runs: Path | None = N
             stages = [(stage.name, stage.title, stage.steps) for stage in recipe.stages]
             asked = [(stage.name, gate.at, gate.check) for stage in recipe.stages for gate in stage.gates]
             session.emit(events.RunStarted(recipe.name, folder, stages, resumed, str(session.device), asked))
-            keys = stage_keys(session) if session.leads else {}
+            keys = stage_keys(session, session.accelerator.num_processes) if session.leads else {}
             if runs is not None and not resumed:
                 _take_finished(session, folder, runs, keys)
             for index, stage in enumerate(recipe.stages):
@@ -96,8 +105,13 @@ def execute(session: Session, folder: Path, resumed: bool, runs: Path | None = N
 
 
 def preflight(session: Session) -> None:
-    """All that can be told before a run directory exists: patterns, weights files, scenes; raises what is wrong."""
-    check_patterns(session.recipe, session.outline())
+    """All that can be told before a run directory exists: patterns, processes, files, scenes; raises what is wrong."""
+    outline = session.outline()
+    check_patterns(session.recipe, outline)
+    known = [OWN, *own_ablations(outline)]
+    for number, name in enumerate(session.recipe.evaluate.ablations):
+        check_ablation(name, known, session.recipe.where("evaluate", "ablations", number))
+    check_parallel(session.accelerator, [stage.train for stage in session.recipe.stages])
     check_files(session)
     session.check_scenes()
     check_samples(session)
@@ -131,12 +145,12 @@ def _take_finished(session: Session, folder: Path, runs: Path, keys: Mapping[str
     made = made_before(runs, list(keys), warn)
     # Data are prepared by all processes together, and read only where a stage could be taken.
     data = data_identity(session) if session.agree(any(each.of == keys[each.stage] for each in made)) else {}
-    parents = {stage.name: stage.init for stage in session.recipe.stages}
+    stages = {stage.name: stage for stage in session.recipe.stages}
     for decision in decide(session.recipe, keys, made, warn, data) if made else ():
         verb, details = "runs", dict(vars(decision))
         if decision.run is not None:
             origin = _provenance(decision.run, warn)
-            record = take_over(decision.run, decision.stage, parents[decision.stage], folder, origin)
+            record = take_over(decision.run, stages[decision.stage], folder, origin)
             verb = f"is taken from {decision.run}"
             details |= {"taken": "reused", "gates": record["gates"]}
         session.emit(events.Note("info", f"stage {decision.stage} {verb}: {decision.reason}", details))

@@ -97,7 +97,7 @@ def verify_resume(recipe: Recipe, steps: int, tell: Callable[[str], None]) -> Re
 
 def shorten(recipe: Recipe, steps: int) -> tuple[dict[str, Any], str]:
     """The recipe as plain data, short enough to run in passing, and what was shortened, in words."""
-    data = recipe.training()  # nobody shall be told of these runs
+    data = recipe.resolved() | {"tracker": []}  # nobody shall be told of these runs
     measured = any(stage["evaluate_every"] for stage in data["stage"])
     for stage in data["stage"]:
         stage |= {"steps": steps, "gate": [], "log_every": 1, "checkpoint_every": _checkpoint(steps)}

@@ -17,8 +17,8 @@ from engine import events
 from engine.code_digest import code_of
 from engine.contracts import Dataset
 from engine.data import cache_room
-from engine.data.cache import cache_directory, opened
-from engine.data.frozen import ADVICE, Filling, FrozenSamples, Shown, WholeFrames, digest, fill, first_readable
+from engine.data.cache import Lock, cache_directory, opened
+from engine.data.frozen import ADVICE, Filling, FrozenSamples, Shown, WholeFrames, digest, fill
 from engine.data.frozen_store import FORMAT, FrozenStore
 from engine.data.loader import as_source, generator, to_device
 from engine.declared import declared
@@ -48,7 +48,7 @@ def check_samples(session: Session) -> None:
         if stage.train.cache == "on" or stage.train.augment == "after-cache":
             target = session.plugins.get("models", session.recipe.model.plugin).extra["target"]
             shown = _shown(session, stage, index, None, target)
-            _check_augment(shown, first_readable(shown))
+            _check_augment(shown, shown.first())
 
 
 def _check_augment(shown: Shown, sample: dict[str, Any]) -> None:
@@ -157,7 +157,7 @@ class _Cache:
             "data": data,
             "data_code": [code_of(session.plugins.get("datasets", plugin)) for plugin in data_plugins],
             "samples": len(self.shown.source),
-            "first_sample": digest(first_readable(self.shown)).hex(),
+            "first_sample": digest(self.shown.first()).hex(),
         }
 
     @cached_property
@@ -187,7 +187,7 @@ class _Cache:
             kept = read_json(self.folder / CHOICE, on=bool, why=str, figures=dict)
             return cache_choice.Choice(kept["on"], kept["why"], kept["figures"])
         try:
-            _check_augment(self.shown, first_readable(self.shown))
+            _check_augment(self.shown, self.shown.first())
             if self.path.exists():
                 return cache_choice.Choice(True, f"{self.path} is there already", {})
             with evaluating(self.system):
@@ -201,7 +201,10 @@ class _Cache:
         return cache_choice.choose(costs, samples, draws, shutil.disk_usage(cache).free)
 
     def samples(self) -> FrozenSamples:
-        """The samples from the store, which is filled before where it is not there."""
+        """The samples from the store, which is filled before where it is not there.
+
+        The leading process fills it, which tells of it too.
+        """
         began, apart = time.perf_counter(), 0.0
         session, count = self.session, len(self.shown.source)
 
@@ -209,7 +212,11 @@ class _Cache:
             nonlocal apart
             apart = self._fill(partial)
 
-        made, lock = opened(self.path, make, lambda: session.check_stop(f"while another run makes {self.path}"))
+        def open_it() -> tuple[bool, Lock]:
+            return opened(self.path, make, lambda: session.check_stop(f"while another run makes {self.path}"))
+
+        # The others find it there, unless they are on a machine with a cache of its own.
+        made, lock = session.led(open_it, f"computing {count} frozen outputs") or open_it()
         store = FrozenStore(self.path, self.key)
         if made:
             seconds = time.perf_counter() - began

@@ -19,13 +19,17 @@ from engine.system import System, Warp
 
 @dataclass
 class Measured:
-    """A system with its weights as they are now; every evaluation of it is made once. Fulfils `GateContext`."""
+    """A system with its weights as they are now; every evaluation of it is made once. Fulfils `GateContext`.
+
+    moment: under which name evaluations with an ablation are kept in `directory`; None keeps none.
+    """
 
     session: Session
     system: System
     stage: str
     directory: Path
     inject: bool
+    moment: str | None = None
     _evaluations: dict[tuple[Warp, Ablation], Evaluation] = field(default_factory=dict)
 
     @property
@@ -40,6 +44,9 @@ class Measured:
             self._evaluations[key] = self.session.evaluate(
                 self.system, warp=warp, inject=self.inject, ablation=ablation
             )
+            if ablation != "none" and self.moment is not None:
+                name = f"evaluation-{self.moment}-{warp}-{ablation}.json"
+                self.session.write(self.directory / name, vars(self._evaluations[key]))
         return self._evaluations[key]
 
     def predictions(

@@ -10,15 +10,14 @@ from typing import Any, cast
 
 import torch
 
-from engine import __version__
 from engine.code_digest import code_of, engine_code
 from engine.data.frozen import digest
 from engine.data.loader import as_source
-from engine.errors import DamagedDataError
 from engine.files import file_digest
 from engine.plugins import BUILTINS, Kind
 from engine.recipe.schema import Stage, inner_plugins
 from engine.stages.session import Session
+from engine.version import __version__
 
 KEY = "key.json"
 
@@ -50,14 +49,17 @@ WIDTH = 40
 Document = dict[str, Any]
 
 
-def stage_keys(session: Session) -> dict[str, Document]:
-    """The document of every stage by name, told without data; WorldError for a file that cannot be read."""
+def stage_keys(session: Session, processes: int) -> dict[str, Document]:
+    """The document by name of every stage as so many processes train it, told without data.
+
+    WorldError for a file that cannot be read.
+    """
     recipe, resolved = session.recipe, session.recipe.resolved()
     shared = {
         "format": FORMAT,
         "torch": torch.__version__,
         "device": session.device.type,
-        "processes": session.accelerator.num_processes,
+        "processes": processes,
         "seed": recipe.seed,
         "model": _without({"weights"}, resolved["model"]),
         "injection": resolved["injection"],
@@ -190,9 +192,4 @@ def data_identity(session: Session) -> dict[str, dict[str, Any]]:
 
 def _identity(session: Session, split: str) -> dict[str, Any]:
     source = as_source(session.dataset(split))
-    for index in range(len(source)):
-        try:
-            return {"samples": len(source), "first": digest(source.sample(index, None)).hex()}
-        except DamagedDataError as error:
-            source.tell([source.passed(error)])
-    raise source.unreadable()
+    return {"samples": len(source), "first": digest(source.first(lambda index: source.sample(index, None))).hex()}

@@ -43,9 +43,6 @@ class Decision:
     run: Path | None
     reason: str
 
-    def __str__(self) -> str:
-        return f"reuse (from {self.run}): {self.reason}" if self.run else f"run: {self.reason}"
-
 
 def made_before(root: Path, names: Sequence[str], warn: Warn) -> list[Made]:
     """The stages of those names in the runs under `root`, the newest run first; damaged ones are told of."""

@@ -28,10 +28,12 @@ from engine.stages.caching import training_samples
 from engine.stages.gating import Measured, action, ask, decided
 from engine.stages.key import KEY, data_identity, key_of
 from engine.stages.patterns import select_stage
+from engine.stages.pictures import keep_pictures
 from engine.stages.proof import prove_gradients, prove_identity
 from engine.stages.session import Session, stage_seed
 from engine.system import System
 from engine.training.compiling import CompiledBackwardError, backward_of, compile_parts, go_uncompiled
+from engine.training.evaluate import named_ablations
 from engine.training.forward import autocast, draw_warp
 from engine.training.loop import Task, train
 from engine.training.losses import NO_GRADIENT, WeightedLosses
@@ -40,6 +42,7 @@ from engine.training.state import seed_everything
 WEIGHTS = "weights.safetensors"
 FROZEN = "frozen.json"
 CHECKPOINTS = "checkpoints"
+PICTURES = "pictures"
 
 
 @dataclass
@@ -96,8 +99,11 @@ class StageRun:
                 )
             self._write(ENTRY, {})
         frozen = self.train(system, store, resume)
-        measured = Measured(self.session, system, self.stage.name, self.folder, self.stage.injection)
+        measured = Measured(self.session, system, self.stage.name, self.folder, self.stage.injection, "after")
         self._measure(measured, "after")
+        names = self.session.recipe.evaluate.ablations if self.stage.injection else ()
+        for ablation in named_ablations(names, system):
+            measured.evaluate(ablation=ablation)
         for gate in self._gates("exit"):
             self._judge(gate, measured, extensions_left=0)
         return self._hand_on(system, frozen, time.perf_counter() - began)
@@ -146,7 +152,7 @@ class StageRun:
                     break
                 assert parent is not None, "the recipe allows extend only with a parent stage"
                 assert gate.extend is not None, "the recipe allows extend only with its steps"
-                system = self._extend(parent, gate.extend.steps, extension + 1)
+                system = self._extend(parent, gate.extend.steps)
         return system
 
     def _judge(self, gate: GateTable, measured: Measured, extensions_left: int) -> str:
@@ -172,11 +178,14 @@ class StageRun:
             raise GateRefusedError(f"{where} says {verdict.status}: {verdict.reason}{advice}")
         return what
 
-    def _extend(self, parent: Stage, steps: int, number: int) -> System:
+    def _extend(self, parent: Stage, steps: int) -> System:
         """Train the parent for `steps` more from this stage's source, which the result replaces."""
-        # Under a name of its own the extension sees other draws than the parent did, and stands apart in every record.
-        longer = parent.model_copy(update={"name": f"{parent.name}+{number}", "steps": steps, "gates": []})
-        folder = self.folder.parent / f"stage-{longer.name}"
+        number = sum(gate["action"] == "extend" for gate in self.gates)
+        # Under a name of its own the extension sees other draws than the parent did, and stands apart in every record:
+        # another stage that extends the same parent may ask for other steps.
+        name = self.stage.extension(number)
+        longer = parent.model_copy(update={"name": name, "steps": steps, "gates": []})
+        folder = self.folder.parent / f"stage-{name}"
         parent_index = next(i for i, each in enumerate(self.session.recipe.stages) if each.name == parent.name)
         further = StageRun(self.session, longer, parent_index, folder, self.source, self.rows, extends=True)
         self.session.emit(
@@ -336,6 +345,7 @@ class StageRun:
                 self.rows.append(self._row(moment, warp, "val", evaluation))
         if moment in ("before", "after"):
             self._measure_retention(measured.system, moment)
+            keep_pictures(self.session, measured.system, self.stage.injection, self.folder / PICTURES / moment)
         return evaluation
 
     def _measure_retention(self, system: System, moment: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import torch
 from torch.overrides import TorchFunctionMode
@@ -18,7 +18,7 @@ from engine.checkpoints.weights import load_system, read_weights
 from engine.contracts import Ablation, Dataset, Evaluation, Metric
 from engine.data.loader import Fixed, evaluation_batches
 from engine.data.source import Source
-from engine.errors import InputError, InterruptedRunError, Problem
+from engine.errors import EngineError, InputError, InterruptedRunError, Problem
 from engine.files import write_json
 from engine.plugins import Plugins
 from engine.prediction import Batch, Prediction
@@ -27,12 +27,14 @@ from engine.stages.damaged import DamagedSamples
 from engine.system import System, Warp
 from engine.training.evaluate import evaluate, predictions
 from engine.training.exporting import Exporting, Stopwatch, exported
-from engine.training.interrupt import Agreement, StopRequest
+from engine.training.interrupt import Agreement, Company, StopRequest
 from engine.training.parallel import lead
 from engine.training.state import seed_everything
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+T = TypeVar("T")
 
 Batches = Callable[[int, int], Iterator[Batch]]
 """batches(first, last): the batches of a stage from micro-step `first`."""
@@ -51,6 +53,7 @@ class Session:
     stop: StopRequest = field(default_factory=StopRequest)
     trace: Callable[[Batches, Stage, Path], Batches] | None = None
     _datasets: dict[str, Source] = field(default_factory=dict)
+    _company: Company | None = None
     _told: set[str] = field(default_factory=set)
 
     @cached_property
@@ -148,9 +151,43 @@ class Session:
         self.emit(events.Note("info", what, {"done": done, "total": total}))
 
     def check_stop(self, where: str) -> None:
-        """InterruptedRunError when this process alone was asked to stop; several processes agree in their steps."""
-        if not self._several:
+        """InterruptedRunError when the one process was asked to stop, or any of several for which one works alone.
+
+        Otherwise several processes agree in their steps.
+        """
+        if self._company is not None:
+            self._company.beat(True, where)
+        elif not self._several:
             self.stop.check(where)
+
+    def led(self, work: Callable[[], T], where: str) -> T | None:
+        """What `work` gives, which the leading process does alone; None in the others, which wait for its end.
+
+        They wait however long it takes, as long as it calls `check_stop` oftener than torch's patience ends. What it
+        raises is raised in all of them.
+        """
+        if not self._several:
+            return work()
+        company = Company(self.stop, self.device)
+        done, failure = None, None
+        if self.leads:
+            self._company = company
+            try:
+                done = work()
+            except InterruptedRunError:  # the others have heard of it
+                raise
+            except EngineError as error:
+                failure = error
+            finally:
+                self._company = None
+            company.beat(False, where)
+        else:
+            while company.beat(False, where):
+                pass
+        failure = self.agree(failure)
+        if failure is not None:
+            raise failure
+        return done
 
     @cached_property
     def metrics(self) -> list[Metric]:
@@ -267,6 +304,13 @@ class Session:
         """Whether the samples of a data set have all of `fields`, as its first one tells."""
         first = next(evaluation_batches(Fixed(self.dataset(split)), 1, workers=0, pin=False))
         return all(name in first for name in fields)
+
+
+def open_session(recipe: Recipe) -> Session:
+    """A session of a loaded recipe, whose events its own plugins hear."""
+    # A launcher of several processes numbers them in RANK; the first alone tells what happens.
+    leads = os.environ.get("RANK", "0") == "0"
+    return Session(recipe, recipe.registry, recipe.registry.emit if leads else lambda event: None)
 
 
 class _Undrawn(TorchFunctionMode):

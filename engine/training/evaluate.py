@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from engine.contracts import Ablation, Dataset, Evaluation, Metric
+from engine.contracts import Ablation, Dataset, Evaluation, Metric, Sample
 from engine.data.loader import Fixed, evaluation_batches, to_device
-from engine.errors import PluginError
+from engine.errors import InputError, PluginError, Problem, nearest
 from engine.prediction import Batch, Prediction
 from engine.reading import reading
 from engine.system import System, Warp
+
+ABLATIONS = ("none", "shuffle", "zero")
+"""Those that need no injection of a certain kind."""
+OWN = "own"
 
 
 @contextmanager
@@ -44,12 +49,34 @@ def predictions(
 ) -> Iterator[tuple[Batch, Prediction]]:
     """(batch, prediction) over a data set in order, or this process's share, in evaluation mode and float32."""
     signal = system.corrector.signal if system.corrector is not None else ()
-    fixed = Fixed(dataset, signal, ablation)
+    own = own_ablations(system)
+    check_ablation(ablation, own)
+    fixed = Fixed(dataset, signal, ablation, own)
     for batch in evaluation_batches(fixed, batch_size, workers=workers, pin=device.type == "cuda", share=share):
         moved = to_device(batch, device)
         with evaluating(system):
             prediction = system(moved, warp=warp, inject=inject)
         yield moved, prediction
+
+
+def own_ablations(system: System) -> Mapping[str, Callable[[Sample], Mapping[str, Any]]]:
+    """The ablations that a system's injection brings, by name."""
+    own: Mapping[str, Callable[[Sample], Mapping[str, Any]]] = getattr(system.corrector, "ablations", {})
+    return own
+
+
+def named_ablations(names: Sequence[str], system: System) -> list[str]:
+    """The ablations that a recipe names, each once; `OWN` stands for all that the system's injection brings."""
+    found = [own for name in names for own in (own_ablations(system) if name == OWN else (name,))]
+    return list(dict.fromkeys(found))
+
+
+def check_ablation(name: str, own: Collection[str], where: str = "") -> None:
+    """InputError at `where` for a name that is neither the engine's nor one of the injection's own."""
+    known = [*ABLATIONS, *own]
+    if name not in known:
+        near = nearest(name, known)
+        raise InputError(Problem(where, f"there is no ablation {name!r}", f"one of {', '.join(known)}", near))
 
 
 def evaluate(

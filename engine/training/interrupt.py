@@ -89,3 +89,26 @@ class Agreement:
             return False
         heard[1].wait()
         return bool(heard[0])
+
+
+class Company:
+    """Keeps several processes together while one of them works alone, however long that takes.
+
+    The one that works beats now and then, and so do the others, all the time: each beat waits for everybody.
+    """
+
+    def __init__(self, stop: StopRequest, device: torch.device) -> None:
+        self.stop = stop
+        self.device = device
+
+    def beat(self, working: bool, where: str) -> bool:
+        """Whether a process is still `working`; the same in every process.
+
+        InterruptedRunError in all of them when one was asked to stop, so that the work, `where`, is left.
+        """
+        said = torch.tensor([self.stop.signal is not None, working], dtype=torch.float32, device=self.device)
+        torch.distributed.all_reduce(said, torch.distributed.ReduceOp.MAX)
+        asked, goes_on = said.tolist()
+        if asked and goes_on:
+            raise InterruptedRunError(f"stopped by {self.stop.cause} {where}")
+        return bool(goes_on)

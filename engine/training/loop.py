@@ -80,7 +80,7 @@ def train(task: Task, resume: Checkpoint | None = None) -> None:
     report_every, measure_every, save_every = (
         each or NEVER for each in (settings.log_every, settings.evaluate_every, settings.checkpoint_every)
     )
-    parallel = in_parallel(task.accelerator, system, task.selection, settings.precision)
+    parallel = in_parallel(task.accelerator, system, task.selection)
     optimizer = build_optimizer(parallel.trained, task.selection, settings.optimizer)
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     buffers = [buffer for name, buffer in system.named_buffers() if name not in task.selection.frozen_buffers]
@@ -113,8 +113,13 @@ def train(task: Task, resume: Checkpoint | None = None) -> None:
         guard.see(figure)
         meter.add(figure, [figure] if terms[0] is loss else [read(term) for term in terms], 1 / accumulate)
 
+    def settle(measure: bool, save: bool) -> None:
+        began = time.perf_counter()
+        _settle(task, state, measure, save)
+        meter.leave_out(time.perf_counter() - began)
+
     if progress.unmeasured:
-        _settle(task, state, measure=True, save=True)
+        settle(measure=True, save=True)
     while progress.step < stage.steps:
         set_learning_rates(optimizer, factor(progress.step, stage.steps, settings.schedule))
         warp = draw_warp(task.seed, stage, progress.step)
@@ -150,7 +155,7 @@ def train(task: Task, resume: Checkpoint | None = None) -> None:
         if measure or save or last or stop:
             progress.skipped += review(task, guard, progress, parallel.publish)
             progress.unmeasured = measure
-            _settle(task, state, measure=measure and not stop, save=save or last or stop)
+            settle(measure=measure and not stop, save=save or last or stop)
         if stop:
             raise InterruptedRunError(f"stopped by {task.stop.cause} at step {progress.step} of stage {stage.name}")
     state.keep_average(task.selection)

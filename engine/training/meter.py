@@ -44,6 +44,10 @@ class Meter:
         if norm is not None:
             self.norm = norm if self.norm is None else self.norm + norm
 
+    def leave_out(self, seconds: float) -> None:
+        """Do not count time that was spent on measuring or saving as the time of steps."""
+        self.began += seconds
+
     def state(self) -> dict[str, Any]:
         """The sums of a report that is not complete yet, for a checkpoint."""
         norm = None if self.norm is None else float(self.norm)

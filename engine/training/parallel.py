@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from engine.errors import InputError
 from engine.globs import Selection
+from engine.recipe.schema import Train
 from engine.system import System
 from engine.training.clipping import clip
 from engine.training.meter import Number, at_once
@@ -28,15 +29,40 @@ if TYPE_CHECKING:
 TOGETHER = nullcontext()
 
 
-def in_parallel(accelerator: Accelerator, system: System, selection: Selection, precision: str) -> Copied | Sharded:
-    """The system as this process trains it; InputError for what FSDP is asked and cannot do here."""
+def in_parallel(accelerator: Accelerator, system: System, selection: Selection) -> Copied | Sharded:
+    """The system as this process trains it."""
+    plugin = _sharding(accelerator)
+    return Sharded(accelerator, system, selection, plugin) if plugin else Copied(accelerator, system, selection)
+
+
+def check_parallel(accelerator: Accelerator, stages: Sequence[Train]) -> None:
+    """InputError for everything in accelerate's FSDP configuration and in the stages that would not be done."""
+    plugin = _sharding(accelerator)
+    if plugin is None:
+        return
+    wrong = {
+        "fsdp_version 1": plugin.fsdp_version != 2,
+        "fsdp_activation_checkpointing": plugin.activation_checkpointing,
+        "fsdp_offload_params": type(plugin.cpu_offload).__name__ == "CPUOffloadPolicy",
+        'precision = "fp16"': any(stage.precision == "fp16" for stage in stages),
+        "compile = true": any(stage.compile for stage in stages),  # a sharded system is a copy, which is not compiled
+    }
+    problems = ", ".join(name for name, found in wrong.items() if found)
+    if problems:
+        raise InputError(
+            f"FSDP was asked for with {problems}, which the engine does not support",
+            'fsdp_version: 2 for accelerate, precision = "bf16" and compile = false in the recipe; '
+            "docs/scaling.md has an example",
+        )
+
+
+def _sharding(accelerator: Accelerator) -> FullyShardedDataParallelPlugin | None:
+    """How accelerate was told to shard; None where it was not."""
     from accelerate.utils import FullyShardedDataParallelPlugin, parse_flag_from_env
 
     if accelerator.num_processes == 1 or not parse_flag_from_env("ACCELERATE_USE_FSDP"):
-        return Copied(accelerator, system, selection)
-    plugin = FullyShardedDataParallelPlugin()
-    _check(plugin, precision)
-    return Sharded(accelerator, system, selection, plugin)
+        return None
+    return FullyShardedDataParallelPlugin()
 
 
 class Copied:
@@ -48,14 +74,14 @@ class Copied:
         self.trained: System = system
         self.module: nn.Module = system
         if self.several:
-            from accelerate.utils import DistributedDataParallelKwargs
             from torch.nn.parallel import DistributedDataParallel
 
             # Frozen statistics are the same in every process: they need not be sent at each step.
             ignore: Any = DistributedDataParallel._set_params_and_buffers_to_ignore_for_model
             ignore(system, selection.frozen_buffers)
-            accelerator.ddp_handler = DistributedDataParallelKwargs(gradient_as_bucket_view=True)
-            self.module = accelerator.prepare_model(system)
+            devices = None if accelerator.device.type == "cpu" else [accelerator.device]
+            # Not by the accelerator, which would keep every stage's system to the end of the run.
+            self.module = DistributedDataParallel(system, device_ids=devices, gradient_as_bucket_view=True)
 
     def micro_step(self, last: bool) -> AbstractContextManager[Any]:
         """A context for a forward and backward pass: gradients are averaged over processes in a step's last one."""
@@ -171,19 +197,3 @@ def _cut(whole: Tensor, part: DTensor) -> DTensor:
     from torch.distributed.tensor import distribute_tensor
 
     return distribute_tensor(whole.to(part.device), part.device_mesh, part.placements)
-
-
-def _check(plugin: FullyShardedDataParallelPlugin, precision: str) -> None:
-    """InputError for everything in accelerate's FSDP configuration that would not be done as it says."""
-    wrong = {
-        "fsdp_version 1": plugin.fsdp_version != 2,
-        "fsdp_activation_checkpointing": plugin.activation_checkpointing,
-        "fsdp_offload_params": type(plugin.cpu_offload).__name__ == "CPUOffloadPolicy",
-        'precision = "fp16"': precision == "fp16",
-    }
-    problems = ", ".join(name for name, found in wrong.items() if found)
-    if problems:
-        raise InputError(
-            f"FSDP was asked for with {problems}, which the engine does not support",
-            'fsdp_version: 2 for accelerate, and precision = "bf16" in the recipe; docs/scaling.md has an example',
-        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from engine.errors import Problem, nearest
-from engine.globs import Selection, matches
+from engine.globs import Selection, holds
 from engine.recipe.schema import Optimizer
 
 
@@ -25,9 +25,9 @@ def check_groups(
         of = f"stage {stage}" if stage else "this stage"
         what = f"optimizer group '{group.match}' matches no trainable parameter of {of}"
         near: list[str] = []
-        if any(_holds(group.match, name) for name in trainable):
+        if any(holds(group.match, name) for name in trainable):
             what = f"optimizer group '{group.match}' has no effect: groups before it match all of its parameters"
-        elif not any(_holds(group.match, name) for name in names):
+        elif not any(holds(group.match, name) for name in names):
             near = _near(group.match, trainable)
         problems.append(Problem(where(number, "match"), what, near=near))
     return problems
@@ -38,12 +38,8 @@ def shares_of(names: Sequence[str], settings: Optimizer) -> list[list[str]]:
     patterns = [*(group.match for group in settings.groups), "**"]
     shares: list[list[str]] = [[] for _ in patterns]
     for name in names:
-        shares[next(i for i, pattern in enumerate(patterns) if _holds(pattern, name))].append(name)
+        shares[next(i for i, pattern in enumerate(patterns) if holds(pattern, name))].append(name)
     return shares
-
-
-def _holds(pattern: str, parameter: str) -> bool:
-    return matches(pattern, parameter) or matches(pattern, parameter.rpartition(".")[0])
 
 
 def _near(pattern: str, names: Sequence[str]) -> list[str]:

@@ -99,12 +99,7 @@ class TrainingState:
         state = checkpoint.state
         try:
             everyone: list[Mapping[str, Any]] = state["processes"]
-            if len(everyone) != accelerator.num_processes:
-                raise InputError(
-                    f"the run was started with {len(everyone)} processes and is resumed with "
-                    f"{accelerator.num_processes}: its batches and random numbers would be others",
-                    f"resume it with {len(everyone)} processes: --processes {len(everyone)}, or its launcher's option",
-                )
+            check_processes(len(everyone), accelerator.num_processes)
             own = everyone[accelerator.process_index]
             self.system.load_state_dict(dict(checkpoint.weights))
             self.parallel.adopt()
@@ -131,6 +126,17 @@ class TrainingState:
             frozen, averaged = selection.frozen_parameters, self.averaged.state_dict()
             own = self.system.state_dict()
             self.system.load_state_dict({name: own[name] if name in frozen else averaged[name] for name in own})
+
+
+def check_processes(began: int, now: int) -> None:
+    """InputError when a run that began with one number of processes is resumed with another."""
+    if now != began:
+        number = f"{began} process{'es' if began > 1 else ''}"
+        raise InputError(
+            f"the run was started with {number} and is resumed with {now}: "
+            "its batches and random numbers would be others",
+            f"resume it with {number}: --processes {began}, or its launcher's option",
+        )
 
 
 def seed_everything(seed: int) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from types import MappingProxyType
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine.prediction import Batch, Prediction
+from engine_polarization.ablations import mask_only, rotated
 from engine_polarization.options import CorrectionOptions
 from engine_polarization.pol_diff import CHANNELS, pol_diff
 
@@ -26,6 +28,7 @@ class PolarizationCorrection(nn.Module):
     """
 
     signal = ("polarization_left", "polarization_right")
+    ablations = MappingProxyType({"rotated": rotated, "mask-only": mask_only})
     reads = (*signal, "disparity", "valid", "base.value", "base.confidence")
     zero_init = True
     bound_option = "max_correction"

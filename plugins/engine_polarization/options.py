@@ -75,6 +75,10 @@ class WarpGapOptions(Options):
     max_gap: float = Field(0.5, ge=0, description="px; how much worse the predicted alignment may be than the true one")
 
 
+class ReportPicturesOptions(Options):
+    """The pictures `polarization` have none."""
+
+
 DIAGNOSTICS = ("sat95", "slope", "raw_median", "raw_q95", "raw_q99", "spread", "fit", "gain", "harm", "harm_px")
 
 

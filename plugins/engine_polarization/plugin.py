@@ -24,6 +24,12 @@ def engine_metrics(register: Register) -> None:
 
 
 @hookimpl
+def engine_pictures(register: Register) -> None:
+    """Degree and angle of polarisation, and the correction."""
+    register("polarization", options.ReportPicturesOptions, "engine_polarization.report_pictures:PolarizationPictures")
+
+
+@hookimpl
 def engine_gates(register: Register) -> None:
     """Checks on a trained correction."""
     gates = "engine_polarization.gates"

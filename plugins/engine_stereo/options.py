@@ -114,6 +114,10 @@ class MotorcycleOptions(Options):
     scale: float = Field(1.0, gt=0, le=1, description="size relative to the shipped 741 x 500 pixels")
 
 
+class ReportPicturesOptions(Options):
+    """The pictures `disparity` have none."""
+
+
 def error_names(options: ErrorOptions) -> list[str]:
     """The metric names of `epe`, in the order in which they are produced: `epe/all`, `bad2/transparent&noc`."""
     names = []

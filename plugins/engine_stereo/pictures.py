@@ -85,6 +85,40 @@ def aolp_picture(q: Map, u: Map) -> Picture:
     return np.rint(128 + (colours.astype(np.float32) - 128) * strength).astype(np.uint8)
 
 
+def disparity_scale(low: float, high: float) -> list[tuple[str, str]]:
+    """The colours of `disparity_picture` with texts, from `low` to `high` px."""
+    return _scale("viridis", [f"{low:.1f} px", f"{high:.1f} px"])
+
+
+def error_scale() -> list[tuple[str, str]]:
+    """The classes of `error_picture`, each with its lowest error, px."""
+    texts = ["0", *(f"{step:g}" for step in ERROR_STEPS[:-1]), f"{ERROR_STEPS[-1]:g}+"]
+    return _scale("cividis", texts, len(texts))
+
+
+def gauge_scale(most: str) -> list[tuple[str, str]]:
+    """The colours of `gauge_picture`, from 0 to the text for 1."""
+    return _scale("inferno", ["0", most])
+
+
+def angle_scale() -> list[tuple[str, str]]:
+    """The colours of `aolp_picture` where the angle is well known, degrees."""
+    return _scale("twilight_shifted", ["0°", "90°", "180°"])
+
+
+def signed_scale(limit: float) -> list[tuple[str, str]]:
+    """The colours of `signed_picture`, px."""
+    return _scale("RdBu_r", [f"−{limit:g} px", "0", f"+{limit:g} px"])
+
+
+def _scale(colours: str, texts: list[str], cells: int = 13) -> list[tuple[str, str]]:
+    """Cells of a colour map from one end to the other, with the texts evenly over them."""
+    shares = np.linspace(0.0, 1.0, cells)
+    painted = _painted(colours, shares[None], np.ones((1, cells), np.bool_))[0]
+    places = {round(place * (cells - 1) / (len(texts) - 1)): text for place, text in enumerate(texts)}
+    return [(places.get(cell, ""), "#" + bytes(painted[cell]).hex()) for cell in range(cells)]
+
+
 def kitti_error_picture(error: Map, truth: Map, valid: Mask) -> Picture:
     """Absolute error (H, W) px in the ten colours of KITTI's development kit: blue is right, red counts as D1.
 

@@ -57,6 +57,12 @@ def engine_datasets(register: Register) -> None:
 
 
 @hookimpl
+def engine_pictures(register: Register) -> None:
+    """A pair, its truth and what a system answered."""
+    register("disparity", options.ReportPicturesOptions, "engine_stereo.report_pictures:DisparityPictures")
+
+
+@hookimpl
 def engine_inspections(register: Register) -> None:
     """What is usually wrong with stereo pairs, their disparity and their polarisation."""
     register("stereo", options.StereoInspectionOptions, "engine_stereo.data.inspection:StereoInspection")

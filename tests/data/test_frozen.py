@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.contracts import Sample
-from engine.data.frozen import Filling, FrozenSamples, Shown, WholeFrames, digest, fill, first_readable
+from engine.data.frozen import Filling, FrozenSamples, Shown, WholeFrames, digest, fill
 from engine.data.frozen_store import FrozenStore
 from engine.data.loader import Augmented, Order, generator, training_batches
 from engine.data.source import Source
@@ -69,7 +69,7 @@ def filled(
     folder: Path, answer: Callable[[Batch], Prediction] = rich, of: Shown | None = None, batch: int = 2
 ) -> tuple[FrozenSamples, float]:
     of = of or shown(source())
-    first = {"first_sample": digest(first_readable(of)).hex()}
+    first = {"first_sample": digest(of.first()).hex()}
     how = Filling(batch, 0, lambda done, total, what: None, lambda size: None)
     apart = fill(folder / "store.zarr", of, answer, KEY, first, how)
     return FrozenSamples(of, FrozenStore(folder / "store.zarr", KEY), None, filled=False), apart

@@ -11,6 +11,7 @@ import pytest
 from conftest import Command, WriteRecipe
 from hypothesis import given
 from hypothesis import strategies as st
+from toy_world import PLUGIN
 
 from engine.contracts import Finding
 from engine.data.inspect_fields import FieldsInspection
@@ -205,3 +206,41 @@ def test_a_recipe_whose_parts_are_the_same_ends_with_2(engine: Command, toy_reci
     outcome = engine("data", "inspect", recipe)
     assert outcome.code == 2, outcome.out
     assert "data.train and data.val share" in outcome.out.replace("\n", " ")
+
+
+BRIGHTNESS = """
+from engine.contracts import Finding
+from engine.hookspecs import hookimpl
+from toy_plugin import Options
+
+
+class Brightness:
+    def __init__(self, options):
+        self.seen = 0
+
+    def look(self, sample, index, dataset):
+        self.seen += 1
+
+    def figures(self):
+        return {"pictures": self.seen}
+
+    def findings(self):
+        return [Finding("note", f"{self.seen} pictures are bright")]
+
+
+@hookimpl
+def engine_inspections(register):
+    register("brightness", Options, Brightness)
+"""
+
+
+def test_an_inspection_of_a_plugin_looks_at_every_part(
+    engine: Command, toy_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    (tmp_path / "brightness.py").write_text(BRIGHTNESS)
+    recipe = toy_recipe(plugins=[str(PLUGIN), "brightness.py"])
+    outcome = engine("data", "inspect", recipe, "--json", "--samples", 3)
+    assert outcome.code == 0, outcome.err
+    for part in json.loads(outcome.out)["sets"]:
+        assert part["figures"]["pictures"] == 3
+        assert "3 pictures are bright" in [finding["what"] for finding in part["findings"]]

@@ -71,7 +71,8 @@ def test_plugins_are_listed_with_where_they_come_from_and_their_hooks(engine: Co
     }
     file = listed[str(PLUGIN)]
     assert (file["distribution"], file["version"]) == (None, None)
-    assert file["hooks"] == [f"engine_{kind}" for kind in ("datasets", "injections", "losses", "metrics", "models")]
+    kinds = ("datasets", "injections", "losses", "metrics", "models", "pictures")
+    assert file["hooks"] == [f"engine_{kind}" for kind in kinds]
 
 
 def test_every_call_of_a_hook_is_told_where_that_is_asked_for(

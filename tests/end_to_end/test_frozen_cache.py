@@ -18,8 +18,6 @@ from engine.plugins import module_name
 from engine.stages import cache_choice
 from engine.stages.cache_choice import Costs
 
-TWO = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "engine")
-
 WATCHER = '''
 """Stops or kills the run where the environment says, or lets two runs meet before either has computed anything."""
 import os, signal, time
@@ -484,16 +482,68 @@ def test_of_two_runs_at_once_one_computes_and_the_other_reads(
     assert_identical(run_of(tmp_path / "one"), run_of(tmp_path / "two"))
 
 
-def test_two_processes_of_one_run_read_what_one_of_them_computed(
-    process: Command, engine: Command, toy_recipe: WriteRecipe, tmp_path: Path, cache: Path
+LATE = '''
+"""Data that the first process reads late, and a signal to the second one while the first computes."""
+import os, signal, time
+from pathlib import Path
+from engine.hookspecs import hookimpl
+from toy_plugin import DataOptions, ToyData
+
+RANK = os.environ.get("RANK", "0")
+Path(f"process-{RANK}").write_text(str(os.getpid()))
+
+class Late(ToyData):
+    def sample(self, index, rng):
+        if RANK == "0" and "LATE" in os.environ:
+            time.sleep(0.02)
+        return super().sample(index, rng)
+
+@hookimpl
+def engine_datasets(register):
+    register("late", DataOptions, Late)
+
+@hookimpl
+def engine_note(event):
+    if "frozen outputs" in event.text and str(event.details.get("done")) == os.environ.get("STOP_OTHER_AT"):
+        os.kill(int(Path("process-1").read_text()), signal.SIGTERM)
+'''
+
+
+@pytest.fixture
+def late(toy_recipe: WriteRecipe, tmp_path: Path) -> Path:
+    """A recipe that caches such data, for two processes."""
+    (tmp_path / "late.py").write_text(LATE)
+    path = toy_recipe(**merged(CACHED, {"train": {"batch_size": 2}, "data": {"train": {"plugin": "late"}}}))
+    path.write_text(path.read_text().replace('toy_plugin.py"', 'toy_plugin.py", "late.py"'))
+    return path
+
+
+def test_a_signal_to_the_process_that_waits_stops_the_one_that_computes(
+    two: Command, late: Path, tmp_path: Path, cache: Path
 ) -> None:
-    done = process(
-        "run", toy_recipe(**merged(CACHED, {"train": {"batch_size": 2}})), launcher=TWO, ACCELERATE_USE_CPU="true"
-    )
+    stopped = two("run", late, ENGINE_CACHE=str(cache.parent), STOP_OTHER_AT="9")
+    assert stopped.code == 5, stopped.err
+    assert "computing 24 frozen outputs" in stopped.err
+    assert not list(cache.glob("*.zarr*"))
+    resumed = two("run", late, "--resume", ENGINE_CACHE=str(cache.parent))
+    assert resumed.code == 0, resumed.err
+    assert told(only_run(tmp_path)) == ["computed"]
+
+
+def test_what_the_first_process_cannot_keep_is_refused_by_both(two: Command, late: Path, cache: Path) -> None:
+    refused = two("run", late, ENGINE_CACHE=str(cache.parent), ENGINE_CACHE_GB="1e-6")
+    assert refused.code == 2
+    assert refused.err.count("the frozen outputs take up to 0.00 GB") == 1, refused.err
+
+
+def test_two_processes_of_one_run_read_what_the_first_of_them_computed(
+    two: Command, engine: Command, late: Path, toy_recipe: WriteRecipe, tmp_path: Path, cache: Path
+) -> None:
+    done = two("run", late, ENGINE_CACHE=str(cache.parent), LATE="1")
     assert done.code == 0, done.err
-    assert len(told(only_run(tmp_path))) == 1, "one process tells, the other is quiet"
+    assert told(only_run(tmp_path)) == ["computed"], "whoever comes first, the one that tells computes"
     assert len(list(cache.glob("*.zarr"))) == 1
     assert engine("run", toy_recipe(**QUIET), "--runs", "alone").code == 0
-    one, two = weights_of(run_of(tmp_path / "alone"), "B"), weights_of(only_run(tmp_path), "B")
+    one, both = weights_of(run_of(tmp_path / "alone"), "B"), weights_of(only_run(tmp_path), "B")
     for name in one:  # two processes add up a batch in another order than one
-        torch.testing.assert_close(two[name], one[name], atol=1e-4, rtol=1e-3)
+        torch.testing.assert_close(both[name], one[name], atol=1e-4, rtol=1e-3)

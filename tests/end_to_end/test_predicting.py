@@ -131,7 +131,8 @@ def test_a_recipe_answers_with_its_starting_weights(engine: Command, recipe: Pat
     [
         ([], "inputs of 'target': nothing was given; expected 1, IMAGE, and flags after them"),
         (["a", "b"], "inputs of 'target': 2 arguments: a, b; expected 1, IMAGE"),
-        (["images", "--signl", "x"], "--signl: inputs of 'target' have no such flag. Did you mean '--signal'?"),
+        (["images", "--signl", "x"], "--signl: inputs of 'target' have no such flag. Did you mean '--signal'"),
+        (["images", "--ot", "made"], "--ot: inputs of 'target' have no such flag. Did you mean '--out'"),
         (["images", "--signal"], "--signal: this flag has no value"),
         (["images", "--signal", "x", "--signal=y"], "--signal=y: this flag is said twice"),
         (["images", "--times", "many"], "--times: 'times' is the text 'many'; expected a"),

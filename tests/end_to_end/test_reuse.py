@@ -116,7 +116,7 @@ def test_a_run_with_reused_stages_stands_alone(engine: Command, recipe: Path, tm
     second = last_run(tmp_path)
     assert (second / "stage-B" / "weights.safetensors").samefile(weights), "weights take no second place on the disk"
     names = {path.name for path in first.glob("stage-B/*")} - {"checkpoints"}
-    assert {path.name for path in second.glob("stage-B/*")} == names
+    assert {path.name for path in second.glob("stage-B/*")} == names | {"events.jsonl"}, "what it told as it trained"
     reused = json.loads((second / "stage-B" / "record.json").read_text())["reused"]
     assert reused["trained_in"] == reused["taken_from"] == f"runs/toy/{first.name}"
     assert reused["provenance"] == json.loads((first / "provenance.json").read_text())
@@ -431,6 +431,20 @@ def test_extensions_of_the_parent_come_along(engine: Command, toy_recipe: WriteR
     assert tables[0][:-1] == tables[1][:-1], "the table tells of extensions that were taken"
 
 
+def test_an_extension_for_another_stage_stays_behind(engine: Command, toy_recipe: WriteRecipe, tmp_path: Path) -> None:
+    def write(steps: int) -> Path:
+        gate = threshold("extend", at="entry", max=0.65, of="base", extend={"steps": steps, "times": 1})
+        asks, asks_not = {**STAGE_B, "steps": 2, "gate": [gate]}, {**STAGE_B, "name": "C", "steps": 2}
+        return toy_recipe(stage=[{**STAGE_A, "steps": 4}, asks, asks_not])
+
+    assert engine("run", write(20)).code == 0
+    assert engine("run", write(40)).code == 0
+    run = last_run(tmp_path)
+    started = {event["name"]: event["steps"] for event in events_of(run, "stage_started")}
+    assert started == {"A+1-for-B": 40, "B": 2}
+    assert f"stage C is taken from runs/toy/{first_run(tmp_path).name}" in notes(run)
+
+
 def test_plan_says_for_every_stage_whether_it_runs(engine: Command, recipe: Path, tmp_path: Path) -> None:
     run = f"runs/toy/{first_run(tmp_path).name}"
     told = engine("plan", recipe, "--set", "stage.C.steps=3").out
@@ -449,7 +463,9 @@ for _ in range(2):
 """
 
 
-def test_several_processes_take_the_same_stages(process: Command, toy_recipe: WriteRecipe, tmp_path: Path) -> None:
+def test_several_processes_take_the_same_stages(
+    process: Command, engine: Command, toy_recipe: WriteRecipe, tmp_path: Path
+) -> None:
     (tmp_path / "twice.py").write_text(TWICE)
     path = toy_recipe(train={"batch_size": 2}, stage=[{**STAGE_A, "steps": 2}, {**STAGE_B, "steps": 2}])
     two = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "twice.py")
@@ -457,3 +473,5 @@ def test_several_processes_take_the_same_stages(process: Command, toy_recipe: Wr
     assert done.code == 0, done.err
     assert done.out.count("stage B is taken from") == 1, "one process tells, the other is quiet"
     assert sorted(trained(run) for run in runs_of(tmp_path / "runs")) == [[], ["A", "B"]]
+    assert engine("plan", path, "--processes", "2").out.count("  reuse (from ") == 2
+    assert "  run: processes was 2, is 1\n" in engine("plan", path).out

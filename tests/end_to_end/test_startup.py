@@ -42,6 +42,7 @@ def test_the_list_of_commands_imports_none_of_them(process: Command, arguments: 
 def test_help_and_the_list_of_plugins_import_nothing_heavy(process: Command) -> None:
     assert imported(process, "run", "--help") <= {"rich.markdown", "pydantic"}
     assert imported(process, "plugins") == {"pydantic"}
+    assert imported(process, "schema") == {"pydantic"}
 
 
 def test_commands_are_completed_without_importing_them(process: Command) -> None:
@@ -84,9 +85,9 @@ def test_every_command_is_listed_with_a_whole_line_and_can_be_called(engine: Com
 
 
 def test_a_command_that_is_not_there_is_answered_with_the_nearest(engine: Command) -> None:
-    done = engine("chek")
+    done = engine("evall")
     assert done.code == 2
-    assert "No such command 'chek'. Did you mean 'check'?" in done.err
+    assert "No such command 'evall'. Did you mean 'eval'?" in done.err
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import Command, WriteRecipe, events_of, only_run, weights_of
-from toy_world import STAGE_A
+from toy_world import STAGE_A, STAGE_B, STAGE_C
 
 from engine.data.loader import Order
 
@@ -27,10 +27,11 @@ FSDP = {
 
 HELPERS = '''
 """Slow steps, a record of what each process learnt from, and faults where a variable asks for them."""
-import os, signal, time
+import gc, os, signal, time
 from pathlib import Path
 from engine.contracts import Verdict
 from engine.hookspecs import hookimpl
+from engine.system import System
 from toy_plugin import DataOptions, Options, ToyData, ToyLoss
 
 RANK = os.environ.get("RANK", "0")
@@ -79,6 +80,13 @@ def engine_metrics(register):
 @hookimpl
 def engine_gates(register):
     register("contrary", Options, lambda options: lambda context: Verdict(os.environ["SAYS_" + RANK], "so it is"))
+
+@hookimpl
+def engine_stage_started(event):
+    if "COUNT" in os.environ:
+        gc.collect()
+        with Path("systems").open("a") as file:
+            print(event.name, sum(type(each) is System for each in gc.get_objects()), file=file)
 
 @hookimpl
 def engine_step(event):
@@ -211,13 +219,23 @@ def test_a_signal_to_one_process_while_both_measure_stops_both(
     ],
 )
 def test_a_process_that_fails_alone_ends_the_other_and_is_told_once(
-    two: Command, helped: WriteRecipe, how: str, words: str
+    two: Command, engine: Command, helped: WriteRecipe, tmp_path: Path, how: str, words: str
 ) -> None:
     began = time.monotonic()
     failed = two("run", helped(data={"train": {"plugin": "faulty"}}), FAULT=f"sample 1 {how}")
     assert failed.code == 1
     assert failed.err.splitlines() == [words]
     assert time.monotonic() - began < 60, "the other does not wait for it until torch's patience ends"
+
+    alone = engine("run", only_run(tmp_path), "--resume")
+    assert alone.code == 2, "no checkpoint has been written, and the run is one of two processes all the same"
+    assert "started with 2 processes and is resumed with 1" in alone.err
+
+
+def test_the_systems_of_finished_stages_take_no_memory(two: Command, helped: WriteRecipe, tmp_path: Path) -> None:
+    done = two("run", helped(stage=[{**stage, "steps": 1} for stage in (STAGE_A, STAGE_B, STAGE_C)]), COUNT="1")
+    assert done.code == 0, done.err
+    assert (tmp_path / "systems").read_text().splitlines() == ["A 0", "B 0", "C 0"]
 
 
 def test_the_first_process_decides_at_gates(two: Command, helped: WriteRecipe, tmp_path: Path) -> None:
@@ -244,6 +262,9 @@ def test_what_cannot_be_done_in_several_processes_is_refused_in_words(
     old = two("run", path, **{**FSDP, "FSDP_VERSION": "1"})
     assert old.code == 2
     assert "FSDP was asked for with fsdp_version 1" in old.err
+    compiled = two("run", toy_recipe(train={"compile": True}, file="compiled.toml"), **FSDP)
+    assert compiled.code == 2
+    assert "FSDP was asked for with compile = true, which the engine does not support" in compiled.err
     monkeypatch.setenv("ACCELERATE_USE_CPU", "false")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     few = engine("run", path, "--processes", "2")

@@ -61,7 +61,7 @@ def everything(case: str) -> dict[str, Tensor]:
         net.feat_pyramid: lambda _, x, y: found.update(zip(("py_4x", "py_8x", "py_16x", "py_32x"), y, strict=True)),
         net.transformer.uformer_list[0]: lambda _, x, y: found.update({f"mrt0_z{i}": z for i, z in enumerate(y)}),
         net.transformer: lambda _, x, y: found.update(tr_4x=y),
-        net.disp_init: lambda _, x, y: found.update(cv=y),
+        net.disp_init: lambda _, x, y: found.update(cv=y.whole),
         net.feat_fusion_layer: lambda _, x, y: found.update(fusion_4x=y),
         net.ctx_feat: lambda _, x, y: found.update(ctx=y),
         net.refiner.corr_feat1: lambda _, x, y: rounds["corr1"].append(x[0]),

@@ -12,7 +12,7 @@ from engine_sgbm.options import SGBMOptions
 from pydantic import ValidationError
 from sgbm_plugin import PairOptions, Pairs
 
-from engine import plugins
+from engine import plugins, testing
 from engine.errors import WorldError
 from engine.prediction import Batch
 
@@ -24,6 +24,13 @@ def batch_of(*indices: int) -> Batch:
         name: torch.from_numpy(np.stack([sample[name] for sample in samples]))
         for name in ("left", "right", "disparity")
     }
+
+
+@pytest.mark.parametrize(
+    "promise", testing.model("sgbm", {"num_disparities": 32}, batch=lambda: batch_of(0, 1)), ids=str
+)
+def test_it_keeps_its_promises(promise: testing.Check) -> None:
+    promise()
 
 
 def test_it_finds_the_disparity_of_a_shifted_texture_and_says_where_it_guessed() -> None:

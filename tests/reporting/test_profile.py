@@ -49,7 +49,9 @@ def test_every_part_is_accounted_with_its_calls(engine: Command, toy_recipe: Wri
     evaluations = found["event log", "engine_evaluated"]  # of 10 samples, in batches of 8 and 2
     assert found["toy_plugin.py", "loss square"] == 12 + 6 + 2, "steps, and a batch to prove gradients on"
     noted = 2 * 2  # the first sample of both sets, by which a later run tells whether a finished stage is still its own
-    assert found["toy_plugin.py", "data set toy, sample"] == 4 * (12 + 6 + 2) + 10 * evaluations + noted
+    drawn = 4 * 3  # for the report, before the first stage and after each
+    assert found["toy_plugin.py", "data set toy, sample"] == 4 * (12 + 6 + 2) + 10 * evaluations + noted + drawn
+    assert found["toy_plugin.py", "picture toy"] == drawn
     assert found["toy_plugin.py", "metric error"] == 2 * (evaluations + 4), "four of them told of the base alone too"
     assert found["toy_plugin.py", "model toy, forward"] >= 12 + 1 + 2 * (evaluations - 4)
     assert found["toy_plugin.py", "injection toy, forward"] >= 6 + 1 + 2 * 4
@@ -107,7 +109,8 @@ def test_samples_made_by_workers_are_told_of_as_waiting(
     profile = profile_of(tmp_path)
     evaluations = calls(profile)["event log", "engine_evaluated"]
     samples = calls(profile)["toy_plugin.py", "data set toy, sample"]
-    assert samples == 10 * evaluations + 2, "validation alone, and the first of both sets, which the stage notes"
+    drawn = 4 * 2  # for the report, before and after the stage
+    assert samples == 10 * evaluations + drawn + 2, "validation alone, and the first of both sets, which is noted"
     assert profile["seconds_waiting_for_data"] > 0
     assert "samples are made in worker processes, whose time is not here; the training waited" in done.out
 

@@ -50,6 +50,15 @@ def test_every_stage_leaves_a_trace_of_three_steps_and_a_table(
     assert done.err == ""
 
 
+def test_batches_that_are_drawn_again_leave_no_trace(engine: Command, toy_recipe: WriteRecipe, tmp_path: Path) -> None:
+    train = {"nonfinite": {"policy": "skip"}, "log_every": 3}
+    done = engine("run", toy_recipe(stage=[STAGE_A], train=train, data={"train": {"spoil": 5}}), "--profile")
+    assert done.code == 0, done.err
+    assert "skipped" in done.out
+    assert "stage A: operators of 3 steps" in done.out
+    assert "too few steps" not in done.out
+
+
 @pytest.mark.parametrize("steps", [2, 6])
 def test_a_stage_with_too_few_steps_says_so(
     engine: Command, toy_recipe: WriteRecipe, tmp_path: Path, steps: int

@@ -19,6 +19,7 @@ from engine.recipe import load_recipe
 from engine.reporting import outbox
 from engine.reporting.outbox import Outbox
 from engine.reporting.tracking import first_steps
+from engine.runs.verify import shorten
 
 RUN = TrackedRun("toy", "1-a", Path("runs/toy/1-a"), resumed=False, params={})
 
@@ -218,6 +219,7 @@ def test_a_run_is_told_with_its_recipe_its_figures_and_its_verdicts(
         tags |= told
     assert tags["run"] == str(run)
     assert tags["status"] == "done"
+    assert tags["report"] == str(run / "report.html")
     assert re.match(r"pass \(go on\): .*9", tags["gate.B.exit.threshold"])
     assert re.match(r"fail \(go on, overridden\): .*0\.001", tags["gate.B.exit.threshold.2"])
     assert heard["end"] == [["done"]]
@@ -286,7 +288,13 @@ def test_a_run_is_resumed_whoever_was_told_of_it(
 def test_every_run_of_a_recipe_has_the_same_axis_extended_or_not(toy_recipe: WriteRecipe) -> None:
     extended = {**threshold("extend", "entry", max=1.0), "extend": {"steps": 5, "times": 2}}
     path = toy_recipe(stage=[STAGE_A, {**STAGE_B, "gate": [extended]}, STAGE_C])
-    assert first_steps(load_recipe(path)) == {"A": 0, "A+1": 12, "A+2": 17, "B": 22, "C": 34}
+    assert first_steps(load_recipe(path)) == {"A": 0, "A+1-for-B": 12, "A+2-for-B": 17, "B": 22, "C": 34}
+
+
+def test_nobody_is_told_of_the_runs_that_prove_resuming(notebook: Callable[..., Path]) -> None:
+    recipe = load_recipe(notebook())
+    assert recipe.trackers
+    assert shorten(recipe, 4)[0]["tracker"] == []
 
 
 def test_a_tracker_is_checked_where_it_stands_and_set_by_its_name(

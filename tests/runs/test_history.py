@@ -38,14 +38,14 @@ def test_a_run_is_listed_with_its_state_its_stages_and_its_newest_figure(engine:
     assert found["name"] == f"toy/{run.name}"
     assert found["state"] == "refused"
     assert [(stage["name"], stage["state"], stage["step"]) for stage in found["stages"]] == [
-        ("A", "done", 4), ("A+1", "done", 3), ("B", "refused", 0), ("C", "waiting", 0),
+        ("A", "done", 4), ("A+1-for-B", "done", 3), ("B", "refused", 0), ("C", "waiting", 0),
     ]  # fmt: skip
-    evaluation = json.loads((run / "stage-A+1" / "evaluation-after-off.json").read_text())
+    evaluation = json.loads((run / "stage-A+1-for-B" / "evaluation-after-off.json").read_text())
     assert found["last"] == {
-        "metric": "error", "value": evaluation["mean"]["error"], "moment": "after", "stage": "A+1",
+        "metric": "error", "value": evaluation["mean"]["error"], "moment": "after", "stage": "A+1-for-B",
     }  # fmt: skip
     text = engine("runs", "list").out
-    assert re.search(rf"toy/{run.name} +20\d\d-\d\d-\d\d \d\d:\d\d +refused +A A\+1 done; B refused; C waiting", text)
+    assert re.search(rf"toy/{run.name} +20\d\d-\d\d-\d\d \d\d:\d\d +refused +A A\+1-for-B done; B refused;", text)
 
 
 def test_what_is_shown_of_a_run_is_what_its_end_told(engine: Command, run: Path) -> None:
@@ -59,9 +59,9 @@ def test_what_is_shown_of_a_run_is_what_its_end_told(engine: Command, run: Path)
     assert [(gate["stage"], gate["status"], gate["action"]) for gate in found["gates"]] == [
         ("A", "pass", "go on"), ("B", "fail", "extend"), ("B", "fail", "stop"),
     ]  # fmt: skip
-    assert "report" not in shown.out
-    (run / "report.html").touch()
-    assert f"report: {run}/report.html" in engine("runs", "show", run).out
+    assert f"toy/{run.name}/report.html" in shown.out
+    (run / "report.html").unlink()
+    assert "report" not in engine("runs", "show", run).out
 
 
 def test_a_run_that_told_no_end_is_running_while_a_process_holds_it(engine: Command, run: Path) -> None:
@@ -92,7 +92,7 @@ def test_the_last_events_tell_where_an_unfinished_run_is(engine: Command, run: P
     (found,) = json.loads(engine("runs", "list", "--json").out)["runs"]
     assert (found["stages"][2]["step"], found["stages"][2]["state"]) == (4, "killed")
     assert (found["last"]["value"], found["last"]["moment"]) == (0.125, "step 4")
-    assert "A A+1 done; B at 4 of 12 killed; C" in " ".join(engine("runs", "list").out.split())
+    assert "A A+1-for-B done; B at 4 of 12 killed;" in " ".join(engine("runs", "list").out.split())
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from toy_plugin import DataOptions, ToyData
 from toy_world import batch, system
 
 from engine.contracts import Ablation
-from engine.errors import PluginError
+from engine.errors import InputError, PluginError
 from engine.prediction import Batch, Prediction
-from engine.training.evaluate import Tally, evaluate, evaluating, predictions
+from engine.training.evaluate import Tally, evaluate, evaluating, named_ablations, predictions
 from engine.training.losses import WeightedLosses
 
 
@@ -140,3 +140,22 @@ def test_the_injection_can_be_switched_off_and_its_signal_blanked() -> None:
 
     assert not torch.equal(values(), values(inject=False))
     assert torch.equal(values(ablation="zero"), values(inject=False)), "a blank signal corrects by tanh(0)"
+
+
+def test_an_injection_may_bring_ablations_of_its_own_and_an_unknown_one_is_told_with_the_nearest() -> None:
+    whole, data = system(zero_init=False), ToyData(DataOptions(count=4))
+    whole.injection.ablations = {"inverted": lambda sample: {"signal": 1 - sample["signal"]}}
+    with torch.no_grad():
+        whole.get_parameter("injection.head.weight").fill_(0.5)
+
+    def corrections(ablation: Ablation) -> torch.Tensor:
+        pairs = predictions(whole, data, batch_size=4, device=torch.device("cpu"), ablation=ablation)
+        return torch.cat([prediction.correction for _, prediction in pairs])
+
+    assert named_ablations(["zero", "own", "zero"], whole) == ["zero", "inverted"]
+    real, inverted = corrections("none"), corrections("inverted")
+    assert torch.equal(inverted != 0, real == 0), "the correction stands where the signal is"
+    with pytest.raises(
+        InputError, match="there is no ablation 'invert'; expected one of none, shuffle, zero, inverted"
+    ):
+        corrections("invert")

@@ -236,3 +236,35 @@ def test_a_draw_depends_on_the_step_alone() -> None:
     stage = warp_of({"gt": 0.5, "pred": 0.5}, steps=50)
     assert [draw_warp(0, stage, step) for step in reversed(range(50))] == draws(stage)[::-1]
     assert [draw_warp(1, stage, step) for step in range(50)] != draws(stage)
+
+
+SLOW = """
+import time
+from pydantic import BaseModel
+from engine.hookspecs import hookimpl
+
+class Options(BaseModel):
+    pass
+
+def slow(prediction, batch):
+    time.sleep(0.3)
+    return {}
+
+@hookimpl
+def engine_metrics(register):
+    register("slow", Options, lambda options: slow, produces=lambda options: [])
+"""
+
+
+def test_the_time_of_a_step_is_that_of_training_and_not_of_measuring(
+    engine: Command, toy_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    (tmp_path / "slow.py").write_text(SLOW)
+    path = toy_recipe(
+        stage=[STAGE_A | {"steps": 6}],
+        train={"log_every": 2, "evaluate_every": 1},
+        evaluate={"metrics": [{"name": "error"}, {"name": "slow"}], "batch_size": 10},
+    )
+    path.write_text(path.read_text().replace("toy_plugin.py", 'toy_plugin.py", "slow.py'))
+    _, run = trained(engine, path)
+    assert max(step["seconds_per_step"] for step in events_of(run, "step")) < 0.25

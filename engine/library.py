@@ -1,0 +1,156 @@
+"""The engine as a library; each function is one command of the command line, and says nothing unless it is heard.
+
+A `listener` is called with every event of `engine.events`. What goes wrong is an exception of `engine.errors`. Global
+random generators are left as they were found; the runs of one process go one after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from engine.errors import InputError
+from engine.hookspecs import hookimpl
+from engine.recipe import load as recipes
+from engine.runs import directory
+
+if TYPE_CHECKING:
+    from engine.contracts import Ablation, Evaluation
+    from engine.gates.feasibility import FeasibilityReport
+    from engine.recipe.schema import Recipe
+    from engine.runs.history import RunHistory
+    from engine.runs.planning import Plan
+    from engine.stages.session import Session
+
+Listener = Callable[[Any], None]
+
+
+def load_recipe(path: Path | str, overrides: Sequence[str] = (), data: str | None = None) -> Recipe:
+    """The recipe of a TOML file, or of a run's directory, checked and complete.
+
+    overrides: "stage.B.steps=50", as after `--set`. data: "NAME:KEY=VALUE" in place of [data.val], as after `--data`.
+    Raises InputError with every mistake found, each with its place.
+    """
+    path = Path(path)
+    return recipes.load_recipe(path / directory.RECIPE if directory.is_run(path) else path, overrides, data)
+
+
+def plan(recipe: Recipe, *, runs: Path | str = "runs", measure: bool = False, listener: Listener | None = None) -> Plan:
+    """What `run` would do: stages, weights, what trains, and what is reused of the runs under `runs`.
+
+    measure: make a few real steps of every stage and tell its `costs`. Raises InputError for patterns that match
+    nothing, WorldError for a weights file that cannot be read.
+    """
+    from engine.runs import cost, planning
+
+    with _session(recipe, listener) as session:
+        planned = planning.plan(session, Path(runs))
+        return replace(planned, costs=list(cost.measure(session))) if measure else planned
+
+
+def run(
+    recipe: Recipe,
+    *,
+    runs: Path | str = "runs",
+    resume: bool | Path | str = False,
+    fresh: bool = False,
+    listener: Listener | None = None,
+) -> RunHistory:
+    """Train the recipe's stages in order, in a new directory under `runs`; what its directory tells at the end.
+
+    resume: go on with the newest unfinished run of this recipe, or with the run of that directory. fresh: train every
+    stage, also those that an earlier run has finished. Raises InputError before anything is written where the recipe
+    cannot run, GateRefusedError, DivergedError, InterruptedRunError, and WorldError or PluginError for what fails.
+    """
+    from engine.reporting.recording import recording
+    from engine.runs.conduct import conduct, to_resume
+    from engine.runs.history import read_run
+
+    folder, trackers = None, recipe.trackers
+    if resume and fresh:
+        raise InputError("`resume` goes on with a run, and `fresh` begins one", "give one of them")
+    if resume:
+        folder, recipe = to_resume(recipe, Path(runs), None if resume is True else Path(resume))
+    with _session(recipe, listener) as session, recording(session, trackers, _silent):
+        folder = conduct(session, Path(runs), folder, fresh)
+        session.accelerator.wait_for_everyone()
+        return read_run(folder)
+
+
+def evaluate(
+    recipe: Recipe,
+    *,
+    weights: Path | str | None = None,
+    warp: Literal["pred", "gt"] = "pred",
+    ablation: Ablation = "none",
+    listener: Listener | None = None,
+) -> Evaluation:
+    """The recipe's metrics on its validation data, those of the base alone beside those of the corrected system.
+
+    weights: a file, a run (the last stage it finished), a stage's folder or a checkpoint's; without it those that
+    [model] names. ablation: take the auxiliary signal from another sample, or blank it.
+    """
+    from engine.runs.measuring import measure
+    from engine.runs.weights import weights_file
+
+    with _session(recipe, listener) as session:
+        return measure(session, None if weights is None else weights_file(Path(weights)), warp, ablation)
+
+
+def check_feasibility(
+    recipe: Recipe,
+    *,
+    stage: str | None = None,
+    weights: Path | str | None = None,
+    folder: Path | str = "runs/feasibility",
+    listener: Listener | None = None,
+) -> FeasibilityReport:
+    """Hold the base's held-out error against the bound of the correction; `report.decision.status` is the verdict.
+
+    stage: the stage that would start, by default the first. weights: as in `evaluate`; needed where the stage starts
+    from what another will have learnt. Figures and picture are written to `folder`.
+    """
+    from engine.runs.measuring import feasibility, stage_named, starting_weights
+    from engine.runs.weights import weights_file
+
+    chosen = stage_named(recipe, stage, "stage")
+    file = starting_weights(recipe, chosen) if weights is None else weights_file(Path(weights))
+    with _session(recipe, listener) as session:
+        return feasibility(session, chosen, file, Path(folder))
+
+
+class _Hearing:
+    """Hands every lifecycle event to a function."""
+
+    def __init__(self, listener: Listener) -> None:
+        self.listener = listener
+
+    @hookimpl
+    def engine_run_started(self, event: Any) -> None:
+        self.listener(event)
+
+    engine_stage_started = engine_stage_frozen = engine_step = engine_evaluated = engine_run_started
+    engine_gate_decided = engine_checkpoint_saved = engine_stage_finished = engine_run_started
+    engine_run_finished = engine_note = engine_run_started
+
+
+@contextmanager
+def _session(recipe: Recipe, listener: Listener | None) -> Iterator[Session]:
+    """A session whose events `listener` hears; nothing of it stays behind."""
+    from engine.stages.session import open_session
+    from engine.training.state import random_state, restore_random_state
+
+    session = open_session(recipe)
+    before = random_state(session.device)
+    try:
+        with recipe.registry.listening(_Hearing(listener or _silent), "listener"):
+            yield session
+    finally:
+        restore_random_state(before, session.device)
+
+
+def _silent(event: Any) -> None:
+    pass

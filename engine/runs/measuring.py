@@ -1,0 +1,84 @@
+"""The recipe's metrics of given weights, and whether a correction can repair what they get wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from engine import events
+from engine.contracts import Ablation, Evaluation
+from engine.errors import InputError, Problem, nearest
+from engine.gates.feasibility import FeasibilityReport
+from engine.gates.gate import FeasibilityGate
+from engine.gates.options import FeasibilityOptions
+from engine.recipe.schema import Recipe, Stage
+from engine.stages.gating import Measured
+from engine.stages.session import Session
+from engine.system import Warp
+from engine.training.exporting import Exporting
+
+NO_SIGNAL = "the data bring no auxiliary signal, so the base is measured alone"
+
+
+def measure(
+    session: Session,
+    weights: Path | None,
+    warp: Warp = "pred",
+    ablation: Ablation = "none",
+    exports: Sequence[Exporting] = (),
+) -> Evaluation:
+    """The recipe's metrics on its validation data with the weights of a file, or with what the recipe starts from.
+
+    Where the data bring no auxiliary signal the base is measured alone, and a note says so.
+    """
+    system = session.system(weights)
+    inject = system.corrector is None or session.brings("val", system.corrector.signal)
+    if not inject:
+        session.emit(events.Note("warning", NO_SIGNAL, {}))
+    evaluation = session.evaluate(system, warp=warp, inject=inject, ablation=ablation, exports=exports)
+    session.damaged.count()
+    return evaluation
+
+
+def feasibility(session: Session, stage: Stage | None, weights: Path | None, folder: Path) -> FeasibilityReport:
+    """What the gate `feasibility` would say of `weights` before `stage`; figures and picture go to `folder`.
+
+    The gate's parameters are those of the stage's own gate, else of the recipe's first one, else the defaults.
+    """
+    gate = FeasibilityGate(_options(session.recipe, stage))
+    system = session.system(weights)
+    return gate.report(Measured(session, system, stage.name if stage else "", folder, inject=False))
+
+
+def stage_named(recipe: Recipe, name: str | None, where: str) -> Stage | None:
+    """The stage of that name, the first for None; InputError at `where` when there is no such stage."""
+    if name is None:
+        return recipe.stages[0] if recipe.stages else None
+    for stage in recipe.stages:
+        if stage.name == name:
+            return stage
+    names = [stage.name for stage in recipe.stages]
+    raise InputError(
+        Problem(where, f"the recipe has no stage '{name}'", f"one of {', '.join(names)}", nearest(name, names))
+    )
+
+
+def starting_weights(recipe: Recipe, stage: Stage | None) -> Path | None:
+    """The file a stage starts from when the recipe alone tells it; InputError when only a run can."""
+    if stage is None or stage.init is None:
+        return None
+    if stage.init_is_file:
+        return Path(stage.init)
+    raise InputError(
+        f"stage {stage.name} starts from what stage {stage.init} will have learnt",
+        f"pass the weights of a run: --weights runs/{recipe.name}/RUN/stage-{stage.init}",
+    )
+
+
+def _options(recipe: Recipe, stage: Stage | None) -> FeasibilityOptions:
+    for each in [*([stage] if stage else []), *recipe.stages]:
+        for gate in each.gates:
+            if gate.check == "feasibility":
+                options: FeasibilityOptions = gate.options
+                return options
+    return FeasibilityOptions.model_validate({})

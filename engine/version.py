@@ -1,0 +1,3 @@
+"""The version of the engine; `engine.__version__`."""
+
+__version__ = "0.1.0"
