@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from engine.plugins import Registered
+from engine.registered import Registered
 
 ENGINE = Path(__file__).parent
 QUIET = ("cli", "library.py", "reporting", "runs", "templates", "testing")

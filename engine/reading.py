@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.errors import EngineError, InputError, PluginError, Problem, nearest
-from engine.plugins import guarded
+from engine.registered import guarded
 
 ABLATED = "engine.ablated"
 """The batch field under which an ablation puts what the injection sees in place of its signal."""

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from engine.contracts import Finding, Inspection
     from engine.data.inspection import Inspected
     from engine.data.source import Source
-    from engine.plugins import Plugins, Registered
+    from engine.plugins import Plugins
+    from engine.registered import Registered
 
 COLOURS = {"error": "red", "warning": "yellow", "note": "dim"}
 

@@ -28,7 +28,8 @@ def plugins(
 
         engine plugins my_plugin.py --json
     """
-    from engine.plugins import SINGULAR, load
+    from engine.plugins import load
+    from engine.registered import SINGULAR
 
     loaded = load(files or ())
     things = [loaded.get(kind, name) for kind in SINGULAR for name in loaded.names(kind)]

@@ -22,7 +22,8 @@ from engine.cli.opening import (
 )
 
 if TYPE_CHECKING:
-    from engine.plugins import Plugins, Registered
+    from engine.plugins import Plugins
+    from engine.registered import Registered
     from engine.training.exporting import Exporting
     from engine.training.predicting import Answer
     from engine.training.tiling import Bands
@@ -127,7 +128,7 @@ def _line(row: dict[str, Any]) -> str:
 
 def _default(registry: Plugins, reader: Registered, name: str, folder: Path) -> Exporting:
     """A format that is written where the user asks for none."""
-    from engine.plugins import guarded
+    from engine.registered import guarded
     from engine.training.exporting import Exporting
 
     export = registry.get("exports", name)

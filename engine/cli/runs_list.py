@@ -27,7 +27,7 @@ def list_runs(
 
         engine runs list
 
-        engine runs list s2m2_pol
+        engine runs list RECIPE
     """
     from engine.errors import InputError, WorldError, nearest
     from engine.reporting.run_tables import runs_table

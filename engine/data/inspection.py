@@ -12,7 +12,7 @@ import numpy as np
 from engine.contracts import Finding, Inspection
 from engine.data.source import Source
 from engine.errors import DamagedDataError, PluginError, WorldError
-from engine.plugins import guarded
+from engine.registered import guarded
 
 LEVELS = ("error", "warning", "note")
 NAMED = 5

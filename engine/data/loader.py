@@ -17,9 +17,9 @@ from engine.contracts import Dataset, Sample
 from engine.data.source import Source
 from engine.data.workers import loaded
 from engine.errors import DamagedDataError, EngineError, InputError, Problem
-from engine.plugins import guarded
 from engine.prediction import Batch
 from engine.reading import ABLATED, Fields, MissingFieldError, fields_like, fields_of, reading
+from engine.registered import guarded
 
 Draw = tuple[int, int]
 """(epoch, index) of one sample."""

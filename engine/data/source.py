@@ -10,8 +10,8 @@ import numpy as np
 
 from engine.contracts import Dataset, Progress, Sample
 from engine.errors import DamagedDataError, PluginError, WorldError
-from engine.plugins import guarded
 from engine.reading import fields_of
+from engine.registered import guarded
 
 
 class Source:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 from engine.errors import Problem
-from engine.plugins import BUILTIN_WEIGHTS
 from engine.recipe.nodes import Node, merge
 from engine.recipe.schema import Train, is_weights_file
+from engine.registered import BUILTIN_WEIGHTS
 
 
 def expand(root: Node) -> tuple[Node, list[Problem]]:

@@ -8,10 +8,11 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from engine.errors import InputError, Problem, nearest
-from engine.plugins import RESERVED, Plugins, Registered
+from engine.plugins import Plugins
 from engine.recipe.named import checked
 from engine.recipe.nodes import Node, Source, build
 from engine.recipe.overrides import value_of
+from engine.registered import RESERVED, Registered
 
 
 def asked_inputs(registry: Plugins, target: str, words: Sequence[str]) -> tuple[Registered, BaseModel]:

@@ -12,8 +12,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from engine.plugins import Kind, Plugins, Registered, guarded
+from engine.plugins import Plugins
 from engine.recipe import schema as tables
+from engine.registered import Kind, Registered, guarded
 
 Schema = dict[str, Any]
 

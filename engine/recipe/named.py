@@ -9,11 +9,12 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from engine.errors import InputError, Problem
-from engine.plugins import Kind, Plugins, Registered, guarded
+from engine.plugins import Plugins
 from engine.recipe.nodes import Node, Source, build
 from engine.recipe.options import make_paths_absolute, parse_options
 from engine.recipe.overrides import value_of
 from engine.recipe.wording import problems_of
+from engine.registered import Kind, Registered, guarded
 
 FORM = "NAME:KEY=VALUE,KEY=VALUE"
 

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from engine.errors import Problem, nearest
-from engine.plugins import BUILTIN_WEIGHTS, Kind, Plugins, Registered, guarded
+from engine.plugins import Plugins
 from engine.recipe.nodes import KeyPath, Node
 from engine.recipe.options import inner_data, make_paths_absolute, parse_options
 from engine.recipe.schema import (
@@ -30,6 +30,7 @@ from engine.recipe.schema import (
     is_weights_file,
 )
 from engine.recipe.wording import problems_of
+from engine.registered import BUILTIN_WEIGHTS, Kind, Registered, guarded
 
 
 @dataclass(frozen=True)

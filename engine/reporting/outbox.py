@@ -9,7 +9,7 @@ from queue import SimpleQueue
 
 from engine.contracts import TrackedRun, Tracker
 from engine.errors import EngineError
-from engine.plugins import guarded
+from engine.registered import guarded
 
 ROOM = 1000
 """Calls that may wait: minutes of a run that tells every few steps, and less memory than a picture."""

@@ -18,7 +18,8 @@ from engine import events
 from engine.accounting import Account, Cost
 from engine.contracts import Dataset, Sample
 from engine.hookspecs import hookimpl
-from engine.plugins import HOOK_OF_EVENT, SINGULAR, Plugins, Registered
+from engine.plugins import HOOK_OF_EVENT, Plugins
+from engine.registered import SINGULAR, Registered
 
 PROFILE = "profile.json"
 NAME = "profile"

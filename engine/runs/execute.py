@@ -19,8 +19,8 @@ from engine.errors import (
     nearest,
 )
 from engine.files import file_digest, read_json
-from engine.plugins import SINGULAR
 from engine.recipe.schema import Stage
+from engine.registered import SINGULAR
 from engine.runs import directory
 from engine.runs.provenance import provenance
 from engine.stages.caching import check_samples

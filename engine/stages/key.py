@@ -14,8 +14,9 @@ from engine.code_digest import code_of, engine_code
 from engine.data.frozen import digest
 from engine.data.loader import as_source
 from engine.files import file_digest
-from engine.plugins import BUILTINS, Kind
+from engine.plugins import BUILTINS
 from engine.recipe.schema import Stage, inner_plugins
+from engine.registered import Kind
 from engine.stages.session import Session
 from engine.version import __version__
 

@@ -15,9 +15,9 @@ from engine.contracts import Picture
 from engine.data.loader import as_source, collate, to_device
 from engine.errors import DamagedDataError, EngineError, PluginError, WorldError
 from engine.files import write_whole
-from engine.plugins import guarded
 from engine.png import png
 from engine.reading import fields_of
+from engine.registered import guarded
 from engine.training.evaluate import evaluating
 
 if TYPE_CHECKING:

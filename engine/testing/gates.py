@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from engine.contracts import Evaluation, Status, Verdict
-from engine.plugins import guarded
 from engine.prediction import Batch, Prediction
+from engine.registered import guarded
 from engine.testing.subject import Check, Subject
 
 SAMPLES = 8

@@ -13,8 +13,9 @@ import torch
 from pydantic import BaseModel, ValidationError
 
 from engine.errors import EngineError, InputError
-from engine.plugins import SINGULAR, Kind, Registered, load
+from engine.plugins import load
 from engine.recipe.options import parse_options
+from engine.registered import SINGULAR, Kind, Registered
 
 Given = Mapping[str, Any] | Callable[[], Mapping[str, Any]]
 """A batch of named tensors, or a function that makes one, the same each time."""

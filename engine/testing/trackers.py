@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.contracts import TrackedRun
-from engine.plugins import guarded
+from engine.registered import guarded
 from engine.testing.subject import Check, Subject
 
 PARAMS = {"seed": 0, "stage.A.optimizer.lr": 2e-4, "stage.A.trainable": '["base.**"]', "model.weights": None}
