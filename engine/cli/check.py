@@ -23,7 +23,8 @@ def check(
 ) -> None:
     """Validate recipes: keys, types, plugins and their options, gates, and every glob against the modules.
 
-    All mistakes are listed at once as file:line:column. Reads no data and no weights. The names of the modules are kept
+    All mistakes are listed at once as file:line:column, those of globs once the keys are right. Reads no data and no
+    weights. The names of the modules are kept
     in the cache: the next check of the same network takes a fraction of a second. Where a network needs what is not
     there, its globs are not looked at, and the check says so.
 

@@ -81,6 +81,7 @@ def stages_of(
         _settle(stage, records.get(name, {}))
         if stage["state"] == "waiting" and stage["began"] is not None:
             stage["state"] = "running" if going else ended[-1]["status"] if ended else "killed"
+            stage["spans"][-1][2] = clock.total  # notes, as of a picture drawn, begin and end no part of it
         elif stage["state"] == "waiting" and not going:
             stage["state"] = NOT_REACHED
     return list(stages.values())

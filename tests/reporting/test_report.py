@@ -13,6 +13,7 @@ from conftest import Command, WriteRecipe, events_of, only_run
 from toy_world import STAGE_A, STAGE_B, STAGE_C, threshold
 
 from engine.reporting.report import write_report
+from engine.reporting.timeline import stages_of
 
 
 def embedded(run: Path, name: str = "data") -> Any:
@@ -92,6 +93,16 @@ def test_a_killed_run_is_reported_from_what_it_left(engine: Command, toy_recipe:
     html = (run / "report.html").read_text()
     assert "is damaged" in html
     assert re.findall(r'class="badge ([a-z-]+)"', html)[:4] == ["killed", "done", "killed", "done"]
+
+
+def test_what_a_killed_stage_did_lasts_until_the_last_that_was_told() -> None:
+    events = [
+        {"event": "run_started", "time": 100.0, "stages": [("A", "", 12)]},
+        {"event": "stage_started", "time": 101.0, "name": "A", "title": "", "source": "fresh weights", "steps": 12},
+        {"event": "note", "time": 109.0, "text": "rendering 30 of 60"},
+    ]
+    (stage,) = stages_of(events, {}, {}, going=False)
+    assert (stage["state"], stage["spans"]) == ("killed", [["prepared", 1.0, 9.0]])
 
 
 def test_any_damage_to_a_run_leaves_a_report_of_the_rest(

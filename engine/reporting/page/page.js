@@ -13,6 +13,7 @@ function drawCurves() {
     if (!charts.has(chart.id)) charts.set(chart.id, new Chart(document.querySelector(`.charts[data-group="${chart.group}"]`), told));
     charts.get(chart.id).update(chart, data.bands, stage);
   }
+  document.getElementById("no-curves").hidden = data.curves.some((chart) => chart.group === "training");
   for (const part of document.querySelectorAll("[data-for]")) part.hidden = !data.curves.some((chart) => chart.group === part.dataset.for);
   const choices = [[null, "all stages"], ...data.bands.map((band) => [band.name, band.name])];
   const pills = document.getElementById("stage-of-curves"), focused = document.activeElement?.dataset?.stage;
