@@ -131,3 +131,13 @@ def test_a_peak_that_the_system_does_not_clear_is_not_told(tmp_path: Path, monke
     with peak_memory(torch.device("cpu")) as peak:
         pass
     assert peak == []
+
+
+def test_a_peak_that_the_system_clears_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    status = tmp_path / "status"
+    status.write_text("VmHWM:\t 1000 kB\nVmRSS:\t 1000 kB\n")
+    monkeypatch.setattr("engine.runs.cost.CLEAR_PEAK", tmp_path / "cleared")
+    monkeypatch.setattr("engine.runs.cost.STATUS", status)
+    with peak_memory(torch.device("cpu")) as peak:
+        status.write_text("VmHWM:\t 3000 kB\nVmRSS:\t 1000 kB\n")
+    assert peak == [3000 * 1024]
