@@ -172,7 +172,7 @@ def as_the_right_sees(radiance: Map, disparity: Map) -> Map:
     What the left view does not see is taken from the farther one of both neighbours in the row.
     """
     height, width = disparity.shape
-    rows, columns = np.indices(disparity.shape)
+    rows, columns = np.mgrid[:height, :width]
     place = np.rint(columns - disparity).astype(int)
     inside = place >= 0
     nearest = np.full((height, width), -np.inf)
