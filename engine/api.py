@@ -64,11 +64,12 @@ PUBLIC: Mapping[str, Sequence[str]] = {
         "StageStarted",
         "Step",
     ),
-    "engine.files": ("write_json",),
+    "engine.files": ("held", "write_json"),
     "engine.gates.feasibility": ("Decision", "FeasibilityReport", "Figures", "Settings", "Summary"),
     "engine.hookspecs": (
         "Register",
         "engine_checkpoint_saved",
+        "engine_commands",
         "engine_datasets",
         "engine_evaluated",
         "engine_exports",
