@@ -49,7 +49,9 @@ class Dataset(Protocol):
 class Base(Protocol):
     """A torch module; `forward(batch)` gives the prediction.
 
-    Optionally `notes`: `engine.events.Note`s on what it was built from, which the user is told once.
+    Optionally `notes`: `engine.events.Note`s on what it was built from, which the user is told once. And `traits`: name
+    -> text, what its weights belong to beside its architecture, such as the axis of an attention. Weight files keep
+    them, and a warning tells where weights are loaded that were trained with another.
     """
 
     def __call__(self, batch: Batch) -> Prediction:
