@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Self
 
 from pydantic import Field, model_validator
 
-from engine.data.draws import of_batch
 from engine_stereo.data.augment_options import Augment, Factors, Side, Sides
 from engine_stereo.options import Options
 
@@ -36,6 +35,8 @@ class Buckets(Options):
 
     def draw(self, rng: np.random.Generator) -> tuple[int, int]:
         """Height and width, px, of the batch that `rng` draws a sample for."""
+        from engine.data.draws import of_batch  # numpy is not imported for a list of plugins
+
         shared = of_batch(rng)
         if self.sizes is not None:
             return self.sizes[int(shared.integers(len(self.sizes)))]
