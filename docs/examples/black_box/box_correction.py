@@ -45,7 +45,9 @@ class BoxCorrection(nn.Module):
         widths = [CHANNELS * BLOCK**2] + [options.width] * len(DILATIONS)
         layers: list[nn.Module] = [nn.PixelUnshuffle(BLOCK)]
         for (inputs, outputs), dilation in zip(pairwise(widths), DILATIONS, strict=True):
-            layers += [nn.Conv2d(inputs, outputs, 3, padding=dilation, dilation=dilation), nn.ReLU()]
+            convolution = nn.Conv2d(inputs, outputs, 3, padding=dilation, dilation=dilation)
+            nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")  # or six layers leave little of the input
+            layers += [convolution, nn.ReLU()]
         self.encoder = nn.Sequential(*layers)
         self.head = nn.Conv2d(options.width, BLOCK**2, 3, padding=1)
         for parameter in self.head.parameters():
