@@ -31,6 +31,7 @@ DATA: dict[str, tuple[str, ...]] = {
     "zarr": ("--set", "data.train.path=a.zarr", "--set", "data.val.path=b.zarr"),
     "mix": ("--set", f"data.train.sets=[{INNER}]", "--val", "motorcycle"),
     "augmented": ("--set", 'data.train.of={ plugin = "motorcycle" }', "--val", "motorcycle"),
+    "subset": ("--set", 'data.train.of={ plugin = "motorcycle" }', "--set", "data.train.count=1", "--val", "motorcycle"),
 }
 """What a data set needs beside its name; any other a root."""
 TOY = ("--plugin", str(PLUGIN), "--model", "toy", "--injection", "toy", "--data", "toy", "--val", "toy")
