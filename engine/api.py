@@ -39,6 +39,7 @@ PUBLIC: Mapping[str, Sequence[str]] = {
         "Verdict",
     ),
     "engine.data.cache": ("cache_directory", "made_once"),
+    "engine.data.draws": ("of_batch",),
     "engine.data.options": ("InnerData",),
     "engine.errors": (
         "DamagedDataError",

@@ -12,7 +12,7 @@ COMMANDS = {
     "predict": ("predict:app", "Write what weights answer to files of your own."),
     "plugins": ("plugins:plugins", "List everything that plugins bring."),
     "schema": ("schema:schema", "Print what editors complete recipes by."),
-    "new": ("new:app", "Begin a plugin of your own."),
+    "new": ("new:app", "Begin a plugin or a recipe of your own."),
     "data": ("data:app", "Inspect data, and pack them."),
     "runs": ("runs:app", "List, show and compare runs, and free disk space."),
 }
