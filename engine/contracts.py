@@ -39,7 +39,10 @@ class Dataset(Protocol):
         ...
 
     def sample(self, index: int, rng: np.random.Generator | None) -> Sample:
-        """Example `index`; `rng` drives random augmentation and is None in evaluation, where the answer is fixed."""
+        """Example `index`; `rng` drives random augmentation and is None in evaluation, where the answer is fixed.
+
+        What all samples of a batch must share, such as their size, is drawn from `engine.data.draws.of_batch(rng)`.
+        """
         ...
 
 

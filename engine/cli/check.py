@@ -38,7 +38,7 @@ def check(
     for path in recipes:
         try:
             recipe = read_recipe(path, overrides)
-            unseen = _check_patterns(recipe)
+            unseen = check_globs(recipe)
         except InputError as error:
             problems += error.problems
             found.append({"recipe": path, "good": False, "problems": [vars(problem) for problem in error.problems]})
@@ -66,7 +66,7 @@ def check(
         raise InputError(problems)
 
 
-def _check_patterns(recipe: Recipe) -> str:
+def check_globs(recipe: Recipe) -> str:
     """Hold the patterns against the outline that is kept, or else against the modules, and keep theirs.
 
     Returns what of the world is missing to build the modules; the recipe may be right all the same.

@@ -6,13 +6,16 @@ another. A value of the wrong type is skipped here; the schema reports it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from engine.errors import Problem, nearest
+from engine.errors import EngineError, Problem, nearest
 from engine.plugins import Plugins
 from engine.recipe.nodes import KeyPath, Node
 from engine.recipe.options import inner_data, make_paths_absolute, parse_options
@@ -55,7 +58,7 @@ class Meaning:
         self.unknown_names = False
         self.options: dict[KeyPath, BaseModel] = {}
         self.found: dict[KeyPath, Registered] = {}
-        self.uses = list(_uses(root))
+        self.uses = list(uses(root))
 
         for use in self.uses:  # which grows: an options model may take tables of further data sets
             self._check_use(use)
@@ -125,7 +128,17 @@ class Meaning:
         if name not in produced:
             near = nearest(name, sorted(produced))
             expected = "" if near else f"one of {', '.join(sorted(produced))}" if produced else "a metric there"
+            if yielding := self._yielding(name):
+                near, expected = [], f"{{ name = {json.dumps(yielding)} }} among the metrics of [evaluate], which does"
             self._report(node, f"no metric of [evaluate] yields {name!r}", expected, near)
+
+    def _yielding(self, name: str) -> str:
+        """A metric that yields this name with the defaults of its options; empty when there is none."""
+        for metric in map(partial(self.registry.get, "metrics"), self.registry.names("metrics")):
+            with suppress(ValidationError, EngineError):  # it needs options, or fails: others may not
+                if name in metric.produces(parse_options(metric.options, {})):
+                    return metric.name
+        return ""
 
     def _check_stages(self) -> None:
         stages = [stage for stage in _items(self.root.child("stage")) if isinstance(stage.value, dict)]
@@ -218,7 +231,8 @@ def _inside(target: Any, part: str | int) -> Any:
     )
 
 
-def _uses(root: Node) -> Iterator[Use]:
+def uses(root: Node) -> Iterator[Use]:
+    """Every table of a recipe that asks for something a plugin brings."""
     yield from _use(root, ("model",), "models", "plugin", ModelTable)
     yield from _use(root, ("injection",), "injections", "plugin", InjectionTable)
     for split in ("train", "val"):

@@ -103,14 +103,10 @@ class Frames:
         DamagedDataError for a file that cannot be read, WorldError for one that is missing, InputError for parts whose
         sizes differ and for a crop that does not fit, IndexError for an index that is not there.
         """
-        from engine_stereo.data.augment import augmented
-        from engine_stereo.data.reading import cropped
+        from engine_stereo.data.augment import shown
 
         options = self.options
-        sample = self._read(index, options.right_truth if rng is None else options.both_truths)
-        if rng is not None and options.augment is not None:
-            return augmented(sample, options.augment, rng, options.crop)
-        return sample if options.crop is None else cropped(sample, options.crop, rng)
+        return shown(self._read(index, options.right_truth if rng is None else options.both_truths), options, rng)
 
     def whole(self, index: int) -> Sample:
         """Example `index` without crop and augmentation; errors as of `sample`."""
@@ -120,7 +116,7 @@ class Frames:
         """The whole example with the base's answer to it as training sees it; InputError as of `cut_after_base`."""
         from engine_stereo.data.augment import cut_after_base
 
-        return cut_after_base(sample, self.options.augment, rng, self.options.crop)
+        return cut_after_base(sample, self.options.augment, rng, self.options.window(rng))
 
     def _read(self, index: int, both: bool) -> Sample:
         from engine_stereo.data.reading import read, scaled
