@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from engine_stereo.losses import distance, error_of, mean_over
 from safetensors import safe_open
 from torch import Tensor
 
@@ -13,7 +14,6 @@ from engine.prediction import Batch, Prediction
 from engine_checkouts.network import Checkout, build
 from engine_checkouts.options import DistillationOptions
 from engine_checkouts.parts import read_tensors
-from engine_stereo.losses import distance, error_of, mean_over
 
 BASE = "base."
 """What the names of a run's own weights begin with; a correction that was trained beside them is not the teacher's."""

@@ -104,7 +104,7 @@ class Uncertainty(nn.Module):
 
 
 def _seen(batch: Batch, value: Tensor) -> Tensor:
-    """(B, 9, H, W): left view, difference of the views, disparity, its distance from its surroundings, inside or not."""
+    """(B, 9, H, W): left view, difference of the views, disparity, its distance from its surroundings, inside."""
     left, right = batch["left"].float() / 255, batch["right"].float() / 255
     moved, inside = moved_right(right, value)
     around = F.avg_pool2d(F.pad(value, (2, 2, 2, 2), mode="replicate"), 5, 1)
