@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from engine.errors import EngineError, InputError, WorldError
+from engine.errors import EngineError, InputError, WorldError, nearest
+
+UsageError: type[Exception] = cast(type[Exception], typer.BadParameter.__bases__[0])
+"""What typer raises where a command is called wrongly; it is at another place in each of typer's versions."""
 
 EPILOG = (
     "Exit codes: 0 done, 1 the world, 2 your input, 3 diverged, 4 a gate said no, 5 interrupted (resume with --resume)."
@@ -43,6 +46,17 @@ class Commands(TyperGroup):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.commands = {name: TyperCommand(name, help=line) for name, (_, line) in COMMANDS.items()}
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; of the options that are proposed for an unknown one, only those that are really like it."""
+        try:
+            return super().invoke(ctx)
+        except UsageError as error:
+            proposed = {name.lstrip("-"): name for name in getattr(error, "possibilities", None) or ()}
+            if proposed:  # the two dashes alone make short names alike
+                near = nearest(str(getattr(error, "option_name", "")).lstrip("-"), list(proposed))
+                vars(error)["possibilities"] = [proposed[name] for name in near]
+            raise
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The real command in place of its line in the list."""
