@@ -365,7 +365,7 @@ class MarginGate:
 
 
 def _leads(batch: Batch, prediction: Prediction) -> NDArray[np.float64]:
-    """(B,) by how many logits the best other digit leads the true one in the base's reading; negative if it is right."""
+    """(B,) by how many logits the best other digit leads the true one by the base; negative where it is right."""
     scores, truth = _scores(prediction.base or prediction), _digit(batch)[:, None]
     others = scores.scatter(1, truth, -torch.inf).amax(1)
     leads: NDArray[np.float64] = (others - scores.gather(1, truth)[:, 0]).double().cpu().numpy()
