@@ -120,7 +120,8 @@ def _no_match(
     pattern: str, where: str, present: list[str], modules: list[str], tensors: list[str], absent: str | None
 ) -> Problem:
     if _names_nothing(pattern, present, tensors):
-        return Problem(where, f"pattern '{pattern}' names modules without parameters, in which nothing can train")
+        what = f"pattern '{pattern}' names modules without parameters, in which nothing can train"
+        return Problem(where, what, f"one for {' or '.join(dict.fromkeys(name.split('.')[0] for name in tensors))}")
     if absent and any(matches(pattern, name) for name in modules if name not in present):
         return Problem(where, f"pattern '{pattern}' selects only {absent}, which is off in this stage")
     if any(matches(pattern, name) for name in present):

@@ -217,7 +217,8 @@ def check(thing: Registered) -> None:
     if not isinstance(thing.name, str) or not thing.name:
         raise PluginError(f"{label}: the name must be a text that is not empty")
     if not (isinstance(thing.options, type) and issubclass(thing.options, BaseModel)):
-        raise PluginError(f"{label}: options must be a pydantic model class, not {thing.options!r}")
+        what = f"the class {thing.options.__name__!r}" if isinstance(thing.options, type) else repr(thing.options)
+        raise PluginError(f"{label}: options must be a class derived from pydantic.BaseModel, not {what}")
     taken = sorted(RESERVED[thing.kind] & thing.options.model_fields.keys())
     if taken:
         raise PluginError(f"{label}: the engine reads {', '.join(taken)} itself; give that option another name")
