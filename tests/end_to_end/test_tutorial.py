@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
@@ -92,7 +91,7 @@ def test_the_tutorial_works_as_it_is_written(engine: Command, tmp_path: Path, mo
     assert errors["A"] == pytest.approx(3.7, abs=0.1)  # as the page says
     assert errors["B"] == pytest.approx(0.53, abs=0.1)
     assert errors["C"] == pytest.approx(0.52, abs=0.1)
-    assert [event["verdict"]["status"] for event in events_of(trained, "gate_decided")] == ["pass", "pass"]
-    assert "93%" in events_of(trained, "gate_decided")[1]["verdict"]["reason"]
-    assert json.loads((refused / "status.json").read_text())["state"] == "refused"
-    assert "stage-B" not in {path.name for path in refused.iterdir() if (path / "checkpoints").exists()}
+    feasibility, use = (event["verdict"] for event in events_of(trained, "gate_decided"))
+    assert (feasibility["status"], use["status"]) == ("pass", "pass")
+    assert int(re.match(r"(\d+)%", use["reason"])[1]) == pytest.approx(93, abs=4)
+    assert [event["verdict"]["status"] for event in events_of(refused, "gate_decided")] == ["fail"]
