@@ -129,6 +129,17 @@ def engine_trackers(register: Register) -> None:
     """
 
 
+@hookspec
+def engine_commands(register: Register) -> None:
+    """Bring commands to the command line: `register(name, line, command)`.
+
+    `line` stands beside the name in `engine --help`. `command` is a function whose parameters typer reads, or a typer
+    app with commands of its own; the text "package.module:attribute" keeps it unimported until somebody calls it. An
+    error of `engine.errors` is told in words and gives its exit code. A name that the engine has is refused. Only
+    installed plugins are asked before a command: the files of a recipe are not known by then.
+    """
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Lifecycle: called by the engine with a typed payload; what an implementation returns is ignored
 # ---------------------------------------------------------------------------------------------------------------------

@@ -151,5 +151,7 @@ def _tree(counts: Mapping[str, int], trainable: frozenset[str]) -> Tree:
                 grow(twig, full + ".", depth + 1) if full not in counts else None
 
     root = Tree(label("system", list(counts)))
+    if not any(name.startswith("base.") for name in counts):
+        root.add("base [dim]has no parameters[/dim]")
     grow(root, "", 1)
     return root

@@ -32,10 +32,14 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = (), data: str | Non
     root = _read(Path(path), ())
     if data is not None:
         _replace_validation(root, table_of("--data", data))
-    problems = apply(root, overrides)
+    return recipe_of(root, apply(root, overrides))
+
+
+def recipe_of(root: Node, problems: Sequence[Problem] = ()) -> Recipe:
+    """The recipe that nodes make, their paths made absolute; InputError with every mistake, `problems` among them."""
     _refuse_nul(root)
     root, mistakes = expand(root)
-    problems += mistakes
+    problems = [*problems, *mistakes]
 
     registry = plugins.load()
     file_problems = _load_files(root, registry)

@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Command, Forks, WriteRecipe, only_run
+from conftest import Command, Forks, Installed, WriteRecipe, only_run
 from toy_world import PLUGIN, STAGE_A, STAGE_B, threshold
 
 from engine import hookspecs
 from engine.plugins import HOOK_OF_EVENT, load
+from engine.runs.history import read_run
 
 TESTS = Path(__file__).parents[1]
 PAGES = TESTS.parent / "docs" / "hooks"
@@ -84,6 +85,9 @@ def test_the_example_of_a_hook_is_called_in_a_run(world: Path, hook: str) -> Non
 def test_the_example_of_a_hook_brings_what_the_recipe_asks_for(world: Path, hook: str) -> None:
     kind = hook.removeprefix("engine_")
     loaded = load([world / f"{hook}.py"])
+    if kind == "commands":  # which no recipe asks for: the next test calls it
+        assert [each.name for each in loaded.commands() if each.plugin == str(world / f"{hook}.py")] == ["seeds"]
+        return
     brought = [name for name in loaded.names(kind) if loaded.get(kind, name).plugin == str(world / f"{hook}.py")]
     used = json.loads((only_run(world, "hooks") / "profile.json").read_text())["plugins"]
     if any(row["plugin"] == str(world / f"{hook}.py") for row in used):
@@ -93,6 +97,19 @@ def test_the_example_of_a_hook_brings_what_the_recipe_asks_for(world: Path, hook
         assert "mean of the pictures" in (world / "printed.txt").read_text()
     else:
         assert list(world.glob(WRITTEN[kind]))
+
+
+def test_the_example_of_a_command_is_called(
+    engine: Command, installed: Installed, toy_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    (code,) = blocks(PAGES / "engine_commands.md", "python")
+    installed("several", code)
+
+    done = engine("seeds", toy_recipe(stage=[{**STAGE_A, "steps": 2}]), "--count", 2)
+
+    assert done.code == 0, done.err
+    figures = [read_run(run).rows[-1]["mean"]["error"] for run in (tmp_path / "runs" / "toy").iterdir()]
+    assert done.out == f"error: {min(figures):.4f} .. {max(figures):.4f} over 2 seeds\n"
 
 
 HEARING = """
