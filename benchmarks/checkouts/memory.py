@@ -1,9 +1,9 @@
 """Memory and speed of a step with and without recomputed activations, in float32 and bfloat16.
 
-python benchmarks/checkouts/memory.py --checkout FOLDER [--preset raft_stereo]. Each combination is a process of its own:
-MiB of activations that a forward pass keeps for the backward pass, the process's peak over what it had before its first
-step, and the seconds of a step, median and range. With --soak N one process makes N more steps, and tells by how much it
-grew over the second half.
+python benchmarks/checkouts/memory.py --checkout FOLDER [--preset raft_stereo]. Each combination is a process of its
+own: MiB of activations that a forward pass keeps for the backward pass, the process's peak over what it had before its
+first step, and the seconds of a step, median and range. With --soak N the first of them makes N more steps, and tells
+by how much it grew over their second half.
 
 A CPU's own library ends the process in FoundationStereo's backward pass in bfloat16: on a CPU those rows are without it
 (oneDNN), which is slower, so that their speed is to be compared with nothing.
@@ -154,8 +154,11 @@ def main() -> None:
         return
     machine = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU"
     size = f"1 x {asked.height} x {asked.width}, {asked.iters} iterations"
-    print(f"{asked.preset}, {size}, {machine}, torch {torch.__version__}, {asked.threads} thread, {asked.steps} steps\n")
-    print("| activations | precision | kept MiB | peak MiB over the network | s/step | it/s | growth MiB |\n|---|---|---|---|---|---|---|")
+    print(
+        f"{asked.preset}, {size}, {machine}, torch {torch.__version__}, {asked.threads} thread, {asked.steps} steps\n"
+    )
+    head = ("activations", "precision", "kept MiB", "peak MiB over the network", "s/step", "it/s", "growth MiB")
+    print(f"| {' | '.join(head)} |\n|{'---|' * len(head)}")
     soak = asked.soak
     for precision in ("fp32", "bf16"):
         for recompute in (False, True):
