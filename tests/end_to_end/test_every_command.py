@@ -17,6 +17,7 @@ from conftest import Command
 from engine_stereo.data.encodings import PRESETS, write_disparity
 from engine_stereo.data.images import write_image
 from pages import PAGES, ROOT, SHELL, Block, blocks, commands
+from test_documents import shrunk
 
 from engine.cli.main import app
 
@@ -113,16 +114,28 @@ def test_the_recipe_for_a_checkout_is_checked_as_the_page_says(engine: Command, 
     assert done.code == 0, done.err
 
 
+def test_the_sweep_of_its_page_runs(engine: Command, tmp_path: Path) -> None:
+    """With one trial; what sweeps promise is tested in tests/engine_sweep."""
+    shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
+    (words,) = commands("docs/sweeps.md")
+    words[words.index("--trials") + 1] = "1"
+    done = engine(*words, *shrunk(), "--set", "evaluate.ablations=[]")
+    assert done.code == 0, done.err
+    assert len(list(tmp_path.glob("runs/s2m2_pol-sweep-*/best.json"))) == 1
+
+
 RUN = {
     "README.md": "end_to_end/test_documents.py",
     "docs/compare.md": "end_to_end/test_documents.py",
     "docs/data.md": "end_to_end/test_every_command.py",
     "docs/editors.md": "end_to_end/test_every_command.py",
+    "docs/examples/black_box.md": "end_to_end/test_black_box_example.py",
     "docs/examples/thermal.md": "end_to_end/test_thermal_example.py",
     "docs/foundation_stereo.md": "end_to_end/test_every_command.py",
     "docs/hooks/README.md": "end_to_end/test_hooks.py",
     "docs/predict.md": "end_to_end/test_documents.py",
     "docs/scaling.md": "end_to_end/test_scaling_document.py",
+    "docs/sweeps.md": "end_to_end/test_every_command.py",
     "docs/stage_reuse.md": "end_to_end/test_documents.py",
     "docs/tutorial.md": "end_to_end/test_tutorial.py",
 }
@@ -211,11 +224,16 @@ HEADS = {"polarimetry = ": '[data.train]\nplugin = "dofp"\nroot = "/data/dofp"\n
 """What stands above a block that is a part of a table."""
 
 
+OF_ITS_OWN = {"docs/examples/black_box.md": ROOT / "docs" / "examples" / "black_box" / "black_box.toml"}
+"""Pages whose blocks are parts of another recipe than the main one."""
+
+
 def recipe(block: Block) -> str:
-    """The block as a whole recipe: laid over the main one where it is a part."""
+    """The block as a whole recipe: laid over the one of its page where it is a part."""
     head = next((head for start, head in HEADS.items() if block.text.startswith(start)), "")
     text = head + block.text
-    return text if "extends" in tomli.loads(text) else f'extends = "recipes/s2m2_pol.toml"\n{text}'
+    under = OF_ITS_OWN.get(block.page, "recipes/s2m2_pol.toml")
+    return text if "extends" in tomli.loads(text) else f'extends = "{under}"\n{text}'
 
 
 def test_every_recipe_of_the_pages_is_good(engine: Command, tmp_path: Path) -> None:
