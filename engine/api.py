@@ -48,6 +48,7 @@ PUBLIC: Mapping[str, Sequence[str]] = {
         "Verdict",
     ),
     "engine.data.cache": ("cache_directory", "made_once"),
+    "engine.data.draws": ("of_batch",),
     "engine.data.options": ("InnerData",),
     "engine.errors": (
         "DamagedDataError",
@@ -73,11 +74,12 @@ PUBLIC: Mapping[str, Sequence[str]] = {
         "StageStarted",
         "Step",
     ),
-    "engine.files": ("write_json",),
+    "engine.files": ("held", "write_json"),
     "engine.gates.feasibility": ("Decision", "FeasibilityReport", "Figures", "Settings", "Summary"),
     "engine.hookspecs": (
         "Register",
         "engine_checkpoint_saved",
+        "engine_commands",
         "engine_datasets",
         "engine_evaluated",
         "engine_exports",

@@ -19,7 +19,7 @@ from engine.recipe import load as recipes
 from engine.runs import directory
 
 if TYPE_CHECKING:
-    from engine.contracts import Ablation, Evaluation
+    from engine.contracts import Ablation, Evaluation, Verdict
     from engine.gates.feasibility import FeasibilityReport
     from engine.prediction import Batch
     from engine.recipe.schema import Recipe
@@ -134,8 +134,10 @@ def check_feasibility(
     weights: Path | str | None = None,
     folder: Path | str = "runs/feasibility",
     listener: Listener | None = None,
-) -> FeasibilityReport:
-    """Hold the base's held-out error against the bound of the correction; `report.decision.status` is the verdict.
+) -> FeasibilityReport | Verdict:
+    """Hold the base's held-out error against the bound of the correction; `status` of the answer is the verdict.
+
+    A FeasibilityReport, or where the recipe uses a plugin's gate on feasibility, the Verdict of that gate.
 
     stage: the stage that would start, by default the first. weights: as in `evaluate`; needed where the stage starts
     from what another will have learnt. Figures and picture are written to `folder`.

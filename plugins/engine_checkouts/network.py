@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,7 +25,7 @@ from engine_checkouts.parts import load_part
 from engine_checkouts.preset import Preset
 from engine_checkouts.presets import PRESETS
 from engine_checkouts.recomputing import recompute
-from engine_checkouts.safeguards import Fresh, Precision, attend_along_disparity, batch_norms
+from engine_checkouts.safeguards import Fresh, Precision, attend_along_disparity, attends_across_slots, batch_norms
 from engine_checkouts.traced import Traced
 
 
@@ -33,14 +33,16 @@ class Checkout(nn.Module):
     """The authors' network between the engine's batches and predictions.
 
     Its children are the network's own, so globs read `base.update_block.**` and its state has the names of the authors'
-    checkpoints. notes: what its user should know of what it was built from.
+    checkpoints. notes: what its user should know of what it was built from. traits: the axis of its attention, which no
+    tensor shows.
     """
 
     notes: Sequence[events.Note]
+    traits: Mapping[str, str]
 
     def __init__(self, network: nn.Module, preset: Preset, options: NetworkOptions, precision: Precision) -> None:
         super().__init__()
-        self.preset, self.options, self.notes = preset, options, []
+        self.preset, self.options, self.notes, self.traits = preset, options, [], {}
         self._precision = precision
         # Not a child, which would put its name before all others: the two share children, parameters and buffers.
         self.__dict__["_network"] = network
@@ -150,6 +152,7 @@ def built(preset: Preset, options: NetworkOptions) -> Checkout:
         checkout.fresh = Fresh(network.get_submodule(preset.backbone))
     checkout.exportable = Traced(modules, preset.traced)
     checkout.notes = _prepared(network, preset, options, modules)
+    checkout.traits = _traits(network, preset)
     return checkout
 
 
@@ -167,6 +170,15 @@ def _prepared(
         )
         notes.append(events.Note("info", text, {"module": preset.attention.module}))
     return notes
+
+
+def _traits(network: nn.Module, preset: Preset) -> dict[str, str]:
+    """The axis that the attention really has; a checkout whose own code runs along disparity has the paper's."""
+    if preset.attention is None:
+        return {}
+    probe = network.get_submodule(preset.attention.probe)
+    along = attends_across_slots(probe, preset.attention.width)
+    return {"disparity_attention": "paper" if along else "checkout"}
 
 
 def _about_commit(preset: Preset, options: NetworkOptions) -> events.Note:
