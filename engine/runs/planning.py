@@ -26,8 +26,9 @@ class PlannedStage:
 
     init: the stage or the file that it starts from, None for the starting weights. trainable: names of the parameters
     that train. warp: the share of steps aligned by the ground truth at the start and at the end, None where the
-    injection is off. optimizer: its table. learning_rates: the common rate at the first step, the end of the warm-up, the
-    middle and the last step. reused_from: the run that it would be taken from, None where it would train, and `reason`.
+    injection is off. optimizer: its table. learning_rates: the common rate at the first step, the end of the warm-up,
+    the middle and the last step. reused_from: the run that it would be taken from, None where it would train, and the
+    `reason`.
     """
 
     name: str
