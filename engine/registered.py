@@ -67,7 +67,7 @@ EXTRAS: Mapping[Kind, tuple[str, ...]] = {
     "datasets": ("files",),
     "losses": (),
     "metrics": ("produces",),
-    "gates": ("needs",),
+    "gates": ("needs", "feasibility"),
     "inspections": (),
     "pictures": (),
     "trackers": (),
@@ -111,7 +111,7 @@ class Registered:
     """One thing that a plugin brings: its options model, its factory, and who brought it.
 
     extra: `target`, `weights` and `reach` of models, `exports` of inputs, `files` of data sets, `produces` of metrics,
-    `needs` of gates.
+    `needs` and `feasibility` of gates.
     """
 
     kind: Kind
@@ -258,3 +258,5 @@ def _check_extra(label: str, thing: Registered) -> None:
         raise PluginError(f"{label}: a metric needs produces=, a function from options to the names it yields")
     if thing.kind == "gates" and "needs" in thing.extra and not callable(thing.extra["needs"]):
         raise PluginError(f"{label}: needs must be a function from options to names of metrics")
+    if not isinstance(thing.extra.get("feasibility", False), bool):
+        raise PluginError(f"{label}: feasibility says whether `engine check-feasibility` asks this gate: True or False")

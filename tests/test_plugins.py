@@ -110,6 +110,7 @@ class TestRegistering:
             (Bringer("metrics", "m", Options, "os:path"), "a metric needs produces="),
             (Bringer("metrics", "m", Options, "os:path", produces=["a"]), "a metric needs produces=, a function"),
             (Bringer("gates", "g", Options, "os:path", needs=["a"]), "needs must be a function"),
+            (Bringer("gates", "g", Options, "os:path", feasibility="yes"), "feasibility says whether"),
             (Bringer("losses", "l1"), "TypeError"),
         ],
     )

@@ -118,6 +118,11 @@ class FeasibilityReport:
     figures: Figures
     decision: Decision
 
+    @property
+    def status(self) -> Status:
+        """The verdict, as of any other gate."""
+        return self.decision.status
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; what is not a finite number is None."""
         plain = _plain(asdict(self))

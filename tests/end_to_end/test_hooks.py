@@ -1,12 +1,9 @@
-"""The pages in docs/hooks: one for each hook, its signature as the code has it, and examples that run."""
+"""The pages in docs/hooks: one for each hook, its signature as the code has it, and the order that they state."""
 
 from __future__ import annotations
 
 import inspect
-import json
 import re
-import shlex
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,19 +13,16 @@ from toy_world import PLUGIN, STAGE_A, STAGE_B, threshold
 from engine import hookspecs
 from engine.plugins import HOOK_OF_EVENT, load
 from engine.runs.history import read_run
+from conftest import Command, WriteRecipe
+from toy_world import PLUGIN, STAGE_A, STAGE_B, threshold
 
-TESTS = Path(__file__).parents[1]
-PAGES = TESTS.parent / "docs" / "hooks"
+from engine import hookspecs
+from engine.plugins import HOOK_OF_EVENT
+
+PAGES = Path(__file__).parents[2] / "docs" / "hooks"
 INDEX = PAGES / "README.md"
 HOOKS = [name for name in vars(hookspecs) if name.startswith("engine_")]
 HEARD = list(HOOK_OF_EVENT.values())
-WRITTEN = {
-    "exports": "runs/eval/arrays/1-0.npy",
-    "inputs": "predictions/1-0.npy",
-    "trackers": "figures.jsonl",
-    "pictures": "runs/hooks/*/report/*",
-}
-"""What the examples leave behind that are no part of the training."""
 
 
 def blocks(page: Path, language: str) -> list[str]:

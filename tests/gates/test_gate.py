@@ -152,7 +152,7 @@ def test_registering_imports_neither_torch_nor_numpy() -> None:
 def test_both_gates_are_registered() -> None:
     found: dict[str, tuple[Any, ...]] = {}
     plugin.engine_gates(lambda name, *rest, **more: found.update({name: (*rest, more)}))
-    assert found["feasibility"] == (FeasibilityOptions, "engine.gates.gate:FeasibilityGate", {})
+    assert found["feasibility"] == (FeasibilityOptions, "engine.gates.gate:FeasibilityGate", {"feasibility": True})
     options, factory, more = found["threshold"]
     assert (options, factory) == (ThresholdOptions, "engine.gates.threshold:ThresholdGate")
     assert more["needs"](ThresholdOptions(metric="epe", max=1.0)) == ["epe"]
