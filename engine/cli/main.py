@@ -5,20 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from engine.commands import COMMANDS
-from engine.errors import EngineError, InputError, WorldError
 from engine.errors import EngineError, InputError, WorldError, nearest
 
-UsageError: type[Exception] = cast(type[Exception], typer.BadParameter.__bases__[0])
+USAGE_ERROR: Any = typer.BadParameter.__bases__[0]
 """What typer raises where a command is called wrongly; it is at another place in each of typer's versions."""
-
-USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
-"""A class of click, or of typer, which has it inside in newer versions."""
 
 EPILOG = (
     "Exit codes: 0 done, 1 the world, 2 your input, 3 diverged, 4 a gate said no, 5 interrupted (resume with --resume)."
@@ -52,11 +48,12 @@ class Commands(TyperGroup):
             if shown:
                 with formatter.section(title):
                     formatter.write_dl([(name, self.commands[name].get_short_help_str(limit)) for name in shown])
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command; of the options that are proposed for an unknown one, only those that are really like it."""
         try:
             return super().invoke(ctx)
-        except UsageError as error:
+        except USAGE_ERROR as error:
             proposed = {name.lstrip("-"): name for name in getattr(error, "possibilities", None) or ()}
             if proposed:  # the two dashes alone make short names alike
                 near = nearest(str(getattr(error, "option_name", "")).lstrip("-"), list(proposed))

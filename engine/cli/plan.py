@@ -163,11 +163,8 @@ def _tree(counts: Mapping[str, int], trainable: Mapping[str, frozenset[str]]) ->
             if full not in counts and (mixed or depth + 1 < DEPTH):
                 grow(full + ".", depth + 1)
 
-    root = Tree(label("system", list(counts)))
-    if not any(name.startswith("base.") for name in counts):
-        root.add("base [dim]has no parameters[/dim]")
-    grow(root, "", 1)
-    return root
     add("system", list(counts))
+    if not any(name.startswith("base.") for name in counts):
+        table.add_row("  [dim]base has no parameters[/dim]")
     grow("", 0)
     return table

@@ -26,7 +26,6 @@ from engine_checkouts.preset import Preset
 from engine_checkouts.presets import PRESETS
 from engine_checkouts.recomputing import recompute
 from engine_checkouts.safeguards import Fresh, Precision, attend_along_disparity, attends_across_slots, batch_norms
-from engine_checkouts.safeguards import Fresh, Precision, attend_along_disparity, batch_norms
 from engine_checkouts.traced import Traced
 
 
