@@ -85,9 +85,9 @@ def select(
     problems = []
     for number, pattern in enumerate([*trainable, *frozen]):
         selects = any(holds(pattern, name) for name in tensors)
-        if not selects and not (number >= len(trainable) and _names_nothing_to_freeze(pattern, modules, tensors)):
+        if not selects and not (number >= len(trainable) and _names_nothing(pattern, modules, tensors)):
             place = where[number] if where else ""
-            problems.append(_no_match(pattern, place, list(present(modules)), modules, absent))
+            problems.append(_no_match(pattern, place, list(present(modules)), modules, tensors, absent))
     if problems:
         raise InputError(problems)
 
@@ -110,14 +110,20 @@ def holds(pattern: str, tensor: str) -> bool:
     return matches(pattern, tensor) or matches(pattern, owner)
 
 
-def _names_nothing_to_freeze(pattern: str, modules: list[str], tensors: list[str]) -> bool:
+def _names_nothing(pattern: str, modules: list[str], tensors: list[str]) -> bool:
     """Whether the modules that a pattern names hold no tensors at any depth, as a base without parameters does."""
     named = [f"{module}." for module in modules if matches(pattern, module)]
     return bool(named) and not any(tensor.startswith(tuple(named)) for tensor in tensors)
 
 
-def _no_match(pattern: str, where: str, present: list[str], modules: list[str], absent: str | None) -> Problem:
-    if absent and any(matches(pattern, name) for name in modules):
+def _no_match(
+    pattern: str, where: str, present: list[str], modules: list[str], tensors: list[str], absent: str | None
+) -> Problem:
+    if _names_nothing(pattern, present, tensors):
+        what = f"pattern '{pattern}' names modules without parameters, in which nothing can train"
+        others = dict.fromkeys(name.partition(".")[0] for name in tensors)
+        return Problem(where, what, f"a pattern for {' or '.join(others)}" if others else "")
+    if absent and any(matches(pattern, name) for name in modules if name not in present):
         return Problem(where, f"pattern '{pattern}' selects only {absent}, which is off in this stage")
     if any(matches(pattern, name) for name in present):
         return Problem(

@@ -30,7 +30,7 @@ from pydantic import BaseModel
 from engine import api, events, hookspecs
 from engine.accounting import Account
 from engine.errors import EngineError, InputError, PluginError, Problem, nearest
-from engine.registered import SINGULAR, Kind, Registered, check, guarded
+from engine.registered import SINGULAR, Command, Kind, Registered, check, check_command, guarded
 
 HOOK_OF_EVENT: Mapping[type, str] = {
     events.RunStarted: "engine_run_started",
@@ -44,6 +44,11 @@ HOOK_OF_EVENT: Mapping[type, str] = {
     events.RunFinished: "engine_run_finished",
     events.Note: "engine_note",
 }
+
+HOOKS = [name for name in vars(hookspecs) if name.startswith("engine_")]
+
+MARK = f"{hookspecs.PROJECT}_impl"
+"""The attribute by which @hookimpl marks a function."""
 
 TRACE = "ENGINE_PLUGIN_TRACE"
 """Set to 1, this variable has every call of a hook told on standard error."""
@@ -78,6 +83,7 @@ class Plugins:
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
         self._registered: dict[Kind, dict[str, Registered]] = {kind: {} for kind in SINGULAR}
+        self._commands: dict[str, Command] = {}
         self.broken: list[str] = []
         self.account = Account()
         self._own: set[str] = set()
@@ -98,6 +104,10 @@ class Plugins:
     def names(self, kind: Kind) -> list[str]:
         """The registered names of one kind, sorted."""
         return sorted(self._registered[kind])
+
+    def commands(self) -> list[Command]:
+        """The commands that plugins bring to the command line, by name."""
+        return [self._commands[name] for name in sorted(self._commands)]
 
     def loaded(self) -> list[Loaded]:
         """The plugins at work, in the order in which they were loaded."""
@@ -193,7 +203,8 @@ class Plugins:
             return [f"there is no plugin file {path}"]
         if self._manager.has_plugin(str(path)):
             return []
-        return self._add(str(path), str(path), lambda: _import_file(path))
+        reasons = self._add(str(path), str(path), lambda: _import_file(path))
+        return [f"the plugin {path.name} could not be loaded: {reason}" for reason in reasons]
 
     def add_installed(self, name: str, distribution: str, load: Callable[[], object]) -> None:
         """Load one installed plugin; what is wrong with it goes to `broken`."""
@@ -202,17 +213,19 @@ class Plugins:
 
     def _add(self, name: str, distribution: str, load: Callable[[], object]) -> list[str]:
         """Load, check and ask one plugin for what it brings; a plugin that fails leaves nothing behind."""
-        brought: list[Registered] = []
+        brought: list[Registered | Command] = []
         try:
             with guarded("it could not be imported"):
                 module = load()
             with guarded("it could not be registered"):
                 _check_version(module)
+                _check_arguments(module)
                 self._manager.register(module, name=name)
             mistakes = self._mistakes(name)
             if not mistakes:
                 for kind in SINGULAR:
                     brought += self._brought(kind, name, distribution)
+                brought += self._brought_commands(name, distribution)
         except EngineError as error:
             mistakes = [f"{error}{_line_in(distribution, error)}"]
         if mistakes:
@@ -225,19 +238,18 @@ class Plugins:
 
     def _mistakes(self, name: str) -> list[str]:
         """Hooks of a registered plugin that would never be called, or that the engine does not call."""
-        known = [hook for hook in vars(hookspecs) if hook.startswith("engine_")]
         plugin = self._manager.get_plugin(name)
         mistakes = []
         for hook in self._manager.get_hookcallers(plugin) or []:
             implementation = next(impl for impl in hook.get_hookimpls() if impl.plugin is plugin)
             if not hook.has_spec():
-                near = nearest(hook.name, known, count=1)
+                near = nearest(hook.name, HOOKS, count=1)
                 mistakes.append(f"there is no hook {hook.name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
             elif implementation.wrapper or implementation.hookwrapper:
                 mistakes.append(f"{hook.name!r} is a hook wrapper; the engine calls plain implementations only")
-        for hook_name in known:
+        for hook_name in HOOKS:
             function = getattr(plugin, hook_name, None)
-            if inspect.isroutine(function) and not hasattr(function, f"{hookspecs.PROJECT}_impl"):
+            if inspect.isroutine(function) and not hasattr(function, MARK):
                 mistakes.append(f"{hook_name!r} is not marked; put @hookimpl above it")
         return mistakes
 
@@ -249,24 +261,45 @@ class Plugins:
             check(thing)
             brought.append(thing)
 
-        hook = f"engine_{kind}"
+        self._ask(f"engine_{kind}", plugin, register, brought)
+        return brought
+
+    def _brought_commands(self, plugin: str, distribution: str) -> list[Command]:
+        brought: list[Command] = []
+
+        def register(name: str, line: str, command: str | Callable[..., Any]) -> None:
+            check_command(Command(name, line, command, plugin, distribution))
+            brought.append(Command(name, line, command, plugin, distribution))
+
+        self._ask("engine_commands", plugin, register, brought)
+        return brought
+
+    def _ask(
+        self, hook: str, plugin: str, register: Callable[..., None], brought: Sequence[Registered | Command]
+    ) -> None:
+        """Have a plugin register what it brings; PluginError naming the hook for what it raises."""
         for implementation in getattr(self._manager.hook, hook).get_hookimpls():
             if implementation.plugin_name == plugin:
                 with guarded(f"{hook} failed"):
                     implementation.function(*[register] * len(implementation.argnames))
                 self._tell(hook, plugin, f" -> {', '.join(thing.name for thing in brought)}")
-        return brought
 
     def _tell(self, hook: str, plugin: str, what: str = "") -> None:
         if self._traced:
             print(f"{hook} of plugin {plugin!r}{what}", file=sys.stderr)
 
-    def _keep(self, thing: Registered) -> str:
+    def _keep(self, thing: Registered | Command) -> str:
         """Add `thing`; a name that is taken stays with the plugin that came first, and the reason is returned."""
-        first = self._registered[thing.kind].setdefault(thing.name, thing)
-        if first is thing:
-            return ""
-        return f"plugin {thing.plugin!r} brings {SINGULAR[thing.kind]} {thing.name!r}, which is already the {first}"
+        first: Registered | Command
+        if isinstance(thing, Command):
+            what, first = "command", self._commands.setdefault(thing.name, thing)
+        else:
+            what, first = SINGULAR[thing.kind], self._registered[thing.kind].setdefault(thing.name, thing)
+        return (
+            ""
+            if first is thing
+            else f"plugin {thing.plugin!r} brings {what} {thing.name!r}, which is already the {first}"
+        )
 
 
 def load(extra: Sequence[Path] = ()) -> Plugins:
@@ -343,3 +376,17 @@ def _check_version(module: object) -> None:
             f"it is made for version {made_for} of the engine's API, and this engine has version {api.VERSION}; "
             f"install {cure}"
         )
+
+
+def _check_arguments(module: object) -> None:
+    """Refuse hooks that want arguments which the engine does not give; pluggy says so in three lines."""
+    for hook in HOOKS:
+        function = getattr(module, hook, None)
+        if not inspect.isroutine(function) or not hasattr(function, MARK):
+            continue
+        given = list(inspect.signature(getattr(hookspecs, hook)).parameters)
+        asked = [each.name for each in inspect.signature(function).parameters.values() if each.default is each.empty]
+        unknown = [name for name in asked if name not in given]
+        if unknown:
+            takes, gives = ", ".join(map(repr, unknown)), ", ".join(map(repr, given))
+            raise PluginError(f"{hook!r} takes {takes}; the engine calls it with {gives}, by that name")

@@ -34,13 +34,15 @@ def check(
     from engine.errors import InputError, Problem
 
     problems: list[Problem] = []
+    advice: list[str] = []
     found: list[dict[str, Any]] = []
     for path in recipes:
         try:
             recipe = read_recipe(path, overrides)
-            unseen = _check_patterns(recipe)
+            unseen = check_globs(recipe)
         except InputError as error:
             problems += error.problems
+            advice += [error.advice] if error.advice else []
             found.append({"recipe": path, "good": False, "problems": [vars(problem) for problem in error.problems]})
         else:
             names = [stage.name for stage in recipe.stages]
@@ -63,10 +65,10 @@ def check(
     if json:
         print_json({"recipes": found})
     if problems:
-        raise InputError(problems)
+        raise InputError(problems, "\n".join(dict.fromkeys(advice)))
 
 
-def _check_patterns(recipe: Recipe) -> str:
+def check_globs(recipe: Recipe) -> str:
     """Hold the patterns against the outline that is kept, or else against the modules, and keep theirs.
 
     Returns what of the world is missing to build the modules; the recipe may be right all the same.

@@ -1,4 +1,4 @@
-"""`engine new`: a plugin to begin with."""
+"""`engine new`: a plugin or a recipe to begin with."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+
+from engine.cli.new_recipe import recipe
 
 app = typer.Typer(no_args_is_help=True, help="Begin something of your own.")
 
@@ -36,6 +38,9 @@ ABOUT = {
 @app.callback()
 def new() -> None:
     """Begin something of your own."""
+
+
+app.command()(recipe)
 
 
 @app.command()

@@ -32,10 +32,14 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = (), data: str | Non
     root = _read(Path(path), ())
     if data is not None:
         _replace_validation(root, table_of("--data", data))
-    problems = apply(root, overrides)
+    return recipe_of(root, apply(root, overrides))
+
+
+def recipe_of(root: Node, problems: Sequence[Problem] = ()) -> Recipe:
+    """The recipe that nodes make, their paths made absolute; InputError with every mistake, `problems` among them."""
     _refuse_nul(root)
     root, mistakes = expand(root)
-    problems += mistakes
+    problems = [*problems, *mistakes]
 
     registry = plugins.load()
     file_problems = _load_files(root, registry)
@@ -146,10 +150,22 @@ def _load_files(root: Node, registry: plugins.Plugins) -> list[Problem]:
 
 
 def _files_like(path: Path) -> list[str]:
+    """Recipes and runs in the same folder whose names are like this one's."""
     folder = path.parent
     if not folder.is_dir():
         return []
-    return [str(folder / name) for name in nearest(path.name, [item.name for item in folder.iterdir()])]
+    near = nearest(path.name, [item.name for item in folder.iterdir()], count=8)
+    return [str(folder / name) for name in near if _is_recipe(folder / name)][:2]
+
+
+def _is_recipe(path: Path) -> bool:
+    """Whether a file has what a recipe has, or a folder is that of a run, which stands for its recipe."""
+    if path.is_dir():
+        return (path / "recipe.json").is_file()
+    try:
+        return path.suffix == ".toml" and not tomli.loads(path.read_text()).keys().isdisjoint({"model", "extends"})
+    except (OSError, ValueError, RecursionError):  # another file's troubles are not what was asked for
+        return False
 
 
 def _hashable(problem: Problem) -> Problem:

@@ -35,19 +35,19 @@ def parse_options(model: type[M], data: Any) -> M:
 
 def make_paths_absolute(annotation: Any, node: Node) -> None:
     """Make the values under `node` absolute where `annotation` asks for a path and leaves no other reading."""
-    for _, inner, forms in _under(annotation, node, ()):
+    for _, inner, readings in _under(annotation, node, ()):
         if isinstance(inner.value, str):
-            texts = any(_takes_text(form, inner.value) for form in forms)
-            if any(_is_path(form) for form in forms) and not texts:
+            texts = any(_takes_text(form, inner.value) for form in readings)
+            if any(_is_path(form) for form in readings) and not texts:
                 absolute(inner)
 
 
 def inner_data(annotation: Any, node: Node, path: KeyPath) -> Iterator[tuple[KeyPath, Node, type[InnerData]]]:
     """The tables at and under `node`, which is at `path`, that `annotation` takes for data sets of their own."""
-    for inner, table, forms in _under(annotation, node, path):
+    for inner, table, readings in _under(annotation, node, path):
         if isinstance(table.value, dict):
             yield from (
-                (inner, table, form) for form in forms if isinstance(form, type) and issubclass(form, InnerData)
+                (inner, table, form) for form in readings if isinstance(form, type) and issubclass(form, InnerData)
             )
 
 
@@ -55,9 +55,9 @@ def _under(annotation: Any, node: Node, path: KeyPath) -> Iterator[tuple[KeyPath
     """Path, node and plain readings of every value at and under `node` that `annotation` knows."""
     if node.value is None:
         return
-    forms = list(_forms(annotation))
-    yield path, node, forms
-    for form in forms:
+    readings = list(forms(annotation))
+    yield path, node, readings
+    for form in readings:
         if _is_model(form) and isinstance(node.value, dict):
             for name, field in form.model_fields.items():
                 child = node.child(field.alias or name)
@@ -88,21 +88,21 @@ def _inside(form: Any, part: str | int) -> Iterator[Any]:
     if _is_model(form):
         for name, field in form.model_fields.items():
             if (field.alias or name) == part:
-                yield from _forms(field.annotation)
+                yield from forms(field.annotation)
     elif get_origin(form) is dict:
-        yield from _forms(get_args(form)[1])
+        yield from forms(get_args(form)[1])
     elif get_origin(form) is not None and isinstance(part, int):
-        yield from _forms(get_args(form)[0])
+        yield from forms(get_args(form)[0])
 
 
-def _forms(annotation: Any) -> Iterator[Any]:
+def forms(annotation: Any) -> Iterator[Any]:
     """The plain readings of an annotation: `Annotated` taken off, unions taken apart."""
     origin = get_origin(annotation)
     if origin is Annotated:
-        yield from _forms(get_args(annotation)[0])
+        yield from forms(get_args(annotation)[0])
     elif origin in (Union, types.UnionType):
         for part in get_args(annotation):
-            yield from _forms(part)
+            yield from forms(part)
     else:
         yield annotation
 

@@ -6,15 +6,20 @@ another. A value of the wrong type is skipped here; the schema reports it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import to_jsonable_python
 
-from engine.errors import Problem, nearest
+from engine.errors import EngineError, PluginError, Problem, nearest
 from engine.plugins import Plugins
-from engine.recipe.nodes import KeyPath, Node
+from engine.recipe.nodes import KeyPath, Node, Source, build
 from engine.recipe.options import inner_data, make_paths_absolute, parse_options
 from engine.recipe.schema import (
     DataTable,
@@ -55,7 +60,7 @@ class Meaning:
         self.unknown_names = False
         self.options: dict[KeyPath, BaseModel] = {}
         self.found: dict[KeyPath, Registered] = {}
-        self.uses = list(_uses(root))
+        self.uses = list(uses(root))
 
         for use in self.uses:  # which grows: an options model may take tables of further data sets
             self._check_use(use)
@@ -88,6 +93,8 @@ class Meaning:
                 self.options[use.path] = parse_options(registered.options, options.plain())
         except ValidationError as error:
             self.problems += problems_of(error, self.root, registered.options, use.path, tuple(own))
+        else:
+            _check_defaults(registered, self.options[use.path])
 
     def _check_weights(self) -> None:
         model = self.root.child("model")
@@ -125,7 +132,17 @@ class Meaning:
         if name not in produced:
             near = nearest(name, sorted(produced))
             expected = "" if near else f"one of {', '.join(sorted(produced))}" if produced else "a metric there"
+            if yielding := self._yielding(name):
+                near, expected = [], f"{{ name = {json.dumps(yielding)} }} among the metrics of [evaluate], which does"
             self._report(node, f"no metric of [evaluate] yields {name!r}", expected, near)
+
+    def _yielding(self, name: str) -> str:
+        """A metric that yields this name with the defaults of its options; empty when there is none."""
+        for metric in map(partial(self.registry.get, "metrics"), self.registry.names("metrics")):
+            with suppress(ValidationError, EngineError):  # it needs options, or fails: others may not
+                if name in metric.produces(parse_options(metric.options, {})):
+                    return metric.name
+        return ""
 
     def _check_stages(self) -> None:
         stages = [stage for stage in _items(self.root.child("stage")) if isinstance(stage.value, dict)]
@@ -196,6 +213,22 @@ class Meaning:
             self._report(node, 'on_fail = "extend" has no stage to train further', "'init' with a stage's name")
 
 
+def _check_defaults(registered: Registered, options: BaseModel) -> None:
+    """PluginError for defaults that the options model itself would refuse.
+
+    pydantic does not look at defaults, and a run that could not read its own recipe again could not be resumed.
+    """
+    with guarded(f"the options of {registered} cannot be written down, so no run could be resumed", PluginError):
+        data = options.model_dump(by_alias=True, round_trip=True, warnings=False)
+        plain = to_jsonable_python(data, inf_nan_mode="constants")
+    try:
+        parse_options(type(options), plain)
+    except ValidationError as error:
+        source = Source("its defaults", Path.cwd(), is_override=True)
+        found = [str(problem) for problem in problems_of(error, build(plain, source), type(options))]
+        raise PluginError(f"{registered} refuses its own options: {'; '.join(found)}") from error
+
+
 def attach(recipe: Recipe, options: dict[KeyPath, BaseModel], registry: Plugins) -> None:
     """Put the validated options in place of the raw ones, a table's before those of the data sets within them."""
     for path, instance in options.items():
@@ -218,7 +251,8 @@ def _inside(target: Any, part: str | int) -> Any:
     )
 
 
-def _uses(root: Node) -> Iterator[Use]:
+def uses(root: Node) -> Iterator[Use]:
+    """Every table of a recipe that asks for something a plugin brings."""
     yield from _use(root, ("model",), "models", "plugin", ModelTable)
     yield from _use(root, ("injection",), "injections", "plugin", InjectionTable)
     for split in ("train", "val"):

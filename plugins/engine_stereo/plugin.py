@@ -21,8 +21,15 @@ def engine_losses(register: Register) -> None:
     register("photometric", options.PhotometricOptions, "engine_stereo.photometric:Photometric")
     register("smoothness", options.SmoothnessOptions, "engine_stereo.photometric:Smoothness")
     register("disparity_edges", options.EdgeOptions, "engine_stereo.photometric:Edges")
+    register("laplace", options.LaplaceOptions, "engine_stereo.uncertainty:Laplace")
     register("confidence_bce", options.ConfidenceOptions, "engine_stereo.losses:ConfidenceBCE")
     register("visibility_bce", options.VisibilityOptions, "engine_stereo.losses:VisibilityBCE")
+
+
+@hookimpl
+def engine_injections(register: Register) -> None:
+    """How far off each pixel may be, beside any base."""
+    register("uncertainty", options.UncertaintyOptions, "engine_stereo.uncertainty:Uncertainty")
 
 
 @hookimpl

@@ -11,7 +11,7 @@ import pytest
 from conftest import Command, WriteRecipe, only_run
 from toy_world import PLUGIN, STAGE_A
 
-from engine.cli.main import COMMANDS
+from engine.commands import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "recipes" / "s2m2_pol.toml"
@@ -88,6 +88,24 @@ def test_a_command_that_is_not_there_is_answered_with_the_nearest(engine: Comman
     done = engine("evall")
     assert done.code == 2
     assert "No such command 'evall'. Did you mean 'eval'?" in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "proposed"),
+    [
+        (["run", "--resum"], "(Possible options: --fresh, --resume)"),
+        (["run", "--procceses"], "(Possible options: --processes)"),
+        (["new", "plugin", "--ou"], "(Possible options: --out)"),
+        (["run", "--dry-run"], ""),  # and not --runs, which shares the dashes with it
+        (["plan", "--steps"], ""),
+    ],
+)
+def test_an_unknown_option_is_answered_with_those_that_are_like_it(
+    engine: Command, words: list[str], proposed: str
+) -> None:
+    done = engine(*words)
+    assert done.code == 2
+    assert done.err.splitlines()[-1] == f"Error: No such option: {words[-1]} {proposed}".rstrip()
 
 
 @pytest.fixture

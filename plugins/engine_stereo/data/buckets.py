@@ -35,7 +35,7 @@ class Buckets(Options):
 
     def draw(self, rng: np.random.Generator) -> tuple[int, int]:
         """Height and width, px, of the batch that `rng` draws a sample for."""
-        from engine.data.draws import of_batch
+        from engine.data.draws import of_batch  # numpy is not imported for a list of plugins
 
         shared = of_batch(rng)
         if self.sizes is not None:
