@@ -154,8 +154,12 @@ def main() -> None:
         return
     machine = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU"
     size = f"1 x {asked.height} x {asked.width}, {asked.iters} iterations"
-    print(f"{asked.preset}, {size}, {machine}, torch {torch.__version__}, {asked.threads} thread, {asked.steps} steps\n")
-    print("| activations | precision | kept MiB | peak MiB over the network | s/step | it/s | growth MiB |\n|---|---|---|---|---|---|---|")
+    print(
+        f"{asked.preset}, {size}, {machine}, torch {torch.__version__}, {asked.threads} thread, {asked.steps} steps\n"
+    )
+    print(
+        "| activations | precision | kept MiB | peak MiB over the network | s/step | it/s | growth MiB |\n|---|---|---|---|---|---|---|"
+    )
     soak = asked.soak
     for precision in ("fp32", "bf16"):
         for recompute in (False, True):

@@ -202,6 +202,7 @@ def test_the_laplace_loss_alone_learns_a_pair_and_says_how_well() -> None:
         likelihood.backward()
         torch.nn.utils.clip_grad_norm_(learns, 1.0)
         optimizer.step()
+
     def last(figures: list[float]) -> float:
         return sum(figures[-10:]) / 10
 
