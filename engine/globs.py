@@ -121,7 +121,8 @@ def _no_match(
 ) -> Problem:
     if _names_nothing(pattern, present, tensors):
         what = f"pattern '{pattern}' names modules without parameters, in which nothing can train"
-        return Problem(where, what, f"one for {' or '.join(dict.fromkeys(name.split('.')[0] for name in tensors))}")
+        others = dict.fromkeys(name.partition(".")[0] for name in tensors)
+        return Problem(where, what, f"a pattern for {' or '.join(others)}" if others else "")
     if absent and any(matches(pattern, name) for name in modules if name not in present):
         return Problem(where, f"pattern '{pattern}' selects only {absent}, which is off in this stage")
     if any(matches(pattern, name) for name in present):

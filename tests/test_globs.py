@@ -106,7 +106,7 @@ def test_a_pattern_for_what_has_no_parameters_says_so_and_names_what_has_some() 
             select(bare, [pattern], [])
         (problem,) = error.value.problems
         assert problem.what == f"pattern '{pattern}' names modules without parameters, in which nothing can train"
-        assert problem.expected == "one for injection"
+        assert problem.expected == "a pattern for injection"
 
 
 def test_a_pattern_for_the_absent_injection_says_that_it_is_off() -> None:

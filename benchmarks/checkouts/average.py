@@ -1,8 +1,8 @@
 """Does the moving average steady the error? python benchmarks/checkouts/average.py --checkout FOLDER.
 
-One run of recipes/foundation_stereo_tiny.toml, with a checkpoint every few steps. The last k of them are measured twice,
-with the weights as they were trained and with their moving average, on the same held-out scenes: EPE of each, mean,
-variance, and the largest change from one to the next.
+One run of recipes/foundation_stereo_tiny.toml, with a checkpoint every few steps. The last k of them are measured
+twice, with the weights as they were trained and with their moving average, on the same held-out scenes: EPE of each,
+mean, variance, and the largest change from one to the next.
 """
 
 from __future__ import annotations

@@ -31,10 +31,7 @@ CHOICES: Mapping[str, tuple[str, list[Mapping[str, object]]]] = {
 
 def measure(recipe: Path, runs: Path, choices: Sequence[str], seeds: Sequence[int], sets: Sequence[str]) -> list[str]:
     """The rows of a Markdown table, the first choice first."""
-    rows = [
-        "| losses | what is changed | EPE px before | after, each seed | mean | bad-2 % |",
-        "|---|---|---|---|---|---|",
-    ]
+    rows = ["| losses | what is changed | EPE px before | after, each seed | mean | bad-2 % |", f"|{'---|' * 6}"]
     for choice in choices:
         what, losses = CHOICES[choice]
         ends = [one(recipe, runs, losses, seed, sets) for seed in seeds]

@@ -16,7 +16,7 @@ from engine.gates.options import FeasibilityOptions
 from engine.recipe.schema import GateTable, Recipe, Stage
 from engine.stages.gating import Measured, ask
 from engine.stages.session import Session
-from engine.system import Warp
+from engine.system import System, Warp
 from engine.training.exporting import Exporting
 
 NO_SIGNAL = "the data bring no auxiliary signal, so the base is measured alone"
@@ -28,12 +28,14 @@ def measure(
     warp: Warp = "pred",
     ablation: Ablation = "none",
     exports: Sequence[Exporting] = (),
+    system: System | None = None,
 ) -> Evaluation:
     """The recipe's metrics on its validation data with the weights of a file, or with what the recipe starts from.
 
-    Where the data bring no auxiliary signal the base is measured alone, and a note says so.
+    system: one that is at hand, which is measured as it is. Where the data bring no auxiliary signal the base is
+    measured alone, and a note says so.
     """
-    system = session.system(weights)
+    system = session.system(weights) if system is None else system
     inject = system.corrector is None or session.brings("val", system.corrector.signal)
     if not inject:
         session.emit(events.Note("warning", NO_SIGNAL, {}))

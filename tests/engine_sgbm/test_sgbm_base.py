@@ -72,7 +72,7 @@ def test_evaluation_and_feasibility_take_it_without_weights_and_with_those_of_a_
 def test_training_it_is_refused_in_words(engine: Command, recipe: Path) -> None:
     done = engine("check", recipe, "--set", "stage.B.trainable=['base.**']")
     assert done.code == 2
-    assert "'base.**' names modules without parameters, in which nothing can train; expected one for inj" in done.err
+    assert "'base.**' names modules without parameters, in which nothing can train; expected a pattern for" in done.err
 
 
 def test_its_answers_are_not_kept_where_it_is_not_frozen(engine: Command, recipe: Path) -> None:

@@ -25,10 +25,19 @@ def engine_step(event):
     if event.stage != "C" or "SWEEP_STOP" not in os.environ:
         return
     at, name, whom = os.environ["SWEEP_STOP"].split()
+    if at == "end":
+        return
     with Path("steps").open("ab") as file:
         file.write(b".")
     if Path("steps").stat().st_size == int(at):
         os.kill(os.getppid() if whom == "parent" else os.getpid(), signal.Signals[name])
+
+
+@hookimpl
+def engine_run_finished(event):
+    """At "end" the signal comes when there is nothing left to stop in the run."""
+    if os.environ.get("SWEEP_STOP", "").startswith("end") and event.gates:
+        os.kill(os.getpid(), signal.SIGINT)
 '''
 
 

@@ -123,9 +123,19 @@ def over(runs: Path) -> int:
     return sum(state in ("COMPLETE", "PRUNED") for state in states)
 
 
+def test_a_signal_at_the_very_end_of_a_trial_stops_the_sweep_and_not_the_trial(
+    forks: Forks, toy_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    sweep = ["sweep", recipe(toy_recipe, tmp_path), "--set", RANGE, "--trials", 2]
+    stopped = forks.run(*sweep, folder=tmp_path, SWEEP_STOP="end SIGINT self")
+    assert stopped.code == 5, stopped.err
+    assert "stopped by SIGINT after trial 0; 1 of 2 trials are over" in stopped.err
+    assert [trial["trial"] for trial in found(tmp_path / "runs")["trials"]] == [0]
+
+
 def test_a_gate_gives_trials_up_and_says_why(engine: Command, toy_recipe: WriteRecipe, tmp_path: Path) -> None:
     path = recipe(toy_recipe, tmp_path, gate=threshold(max=0.6))
-    done = engine("sweep", path, "--set", "stage.C.optimizer.lr=choice(1e-6,0.1)", "--trials", 6, "--pruner", "none")
+    done = engine("sweep", path, "--set", "stage.C.optimizer.lr=choice(1e-6,0.1)", "--trials", 5, "--pruner", "none")
     assert done.code == 0, done.err
     trials = found(tmp_path / "runs")["trials"]
     assert {trial["values"]["stage.C.optimizer.lr"] for trial in trials} == {"1e-6", "0.1"}
@@ -153,12 +163,14 @@ def test_the_recipes_own_values_are_the_first_trial_and_the_verdict_tells_of_the
     engine: Command, toy_recipe: WriteRecipe, tmp_path: Path
 ) -> None:
     path = recipe(toy_recipe, tmp_path)
+    path.write_text(path.read_text().replace(', best = "error"', ""))  # so that the recipe does not tell what is best
     both = ["--set", RANGE, "--set", "stage.C.schedule.name=choice(cosine,constant)", "--set", "stage.C.warp=gt"]
-    done = engine("sweep", path, *both, "--trials", 4, "--json")
+    done = engine("sweep", path, *both, "--trials", 3, "--maximize", "--json")
     assert done.code == 0, done.err
     document = json.loads(done.out)
     own, best = (document["trials"][document[which]] for which in ("own", "best"))
     assert own["trial"] == 0
+    assert best["value"] == max(trial["value"] for trial in document["trials"])
     assert own["values"] == {"stage.C.optimizer.lr": 0.02, "stage.C.schedule.name": "cosine"}
     said = f"the recipe's own values give {own['value']:.6g}" if own is not best else "no other trial is better"
     assert f"best: trial {best['trial']}, error {best['value']:.6g}; " in done.err
