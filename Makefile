@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RECIPE ?= recipes/s2m2_pol.toml
 
-.PHONY: demo test test-browser faults lint clean resume-peers \
+.PHONY: demo test test-browser faults lint docs clean resume-peers \
 	bench bench-step bench-data bench-startup bench-frozen bench-s2m2
 
 demo: $(VENV)/.installed
@@ -13,7 +13,7 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term --cov-fail-under=90
 
-# The report in a real browser. Kept apart from the suite: it needs Debian's chromium, which it installs if it may.
+# The report and the site in a real browser. Kept apart from the suite: it needs Debian's chromium, which it installs if it may.
 test-browser: $(VENV)/.installed-browser
 	ENGINE_BROWSER=$$(command -v chromium) $(BIN)/python -m pytest -q tests/browser
 
@@ -26,6 +26,10 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The documentation as a site: build/site, to be read with `python -m http.server --directory build/site`.
+docs: $(VENV)/.installed-dev
+	$(BIN)/python -m mkdocs build --strict --quiet
 
 # constraints.txt holds the versions that the figures in README were measured with.
 $(VENV)/.installed: pyproject.toml constraints.txt

@@ -15,7 +15,16 @@ DECLARATION = "ENGINE_API"
 """The name in a plugin's module under which it says the version; without it, it is taken for one of this version."""
 
 PUBLIC: Mapping[str, Sequence[str]] = {
-    "engine": ("__version__", "check_feasibility", "evaluate", "load_recipe", "plan", "run"),
+    "engine": (
+        "__version__",
+        "check_feasibility",
+        "evaluate",
+        "load_recipe",
+        "load_system",
+        "plan",
+        "run",
+        "samples",
+    ),
     "engine.contracts": (
         "Ablation",
         "Base",
@@ -39,6 +48,7 @@ PUBLIC: Mapping[str, Sequence[str]] = {
         "Verdict",
     ),
     "engine.data.cache": ("cache_directory", "made_once"),
+    "engine.data.draws": ("of_batch",),
     "engine.data.options": ("InnerData",),
     "engine.errors": (
         "DamagedDataError",
@@ -64,11 +74,12 @@ PUBLIC: Mapping[str, Sequence[str]] = {
         "StageStarted",
         "Step",
     ),
-    "engine.files": ("write_json",),
+    "engine.files": ("held", "write_json"),
     "engine.gates.feasibility": ("Decision", "FeasibilityReport", "Figures", "Settings", "Summary"),
     "engine.hookspecs": (
         "Register",
         "engine_checkpoint_saved",
+        "engine_commands",
         "engine_datasets",
         "engine_evaluated",
         "engine_exports",

@@ -39,14 +39,19 @@ class Dataset(Protocol):
         ...
 
     def sample(self, index: int, rng: np.random.Generator | None) -> Sample:
-        """Example `index`; `rng` drives random augmentation and is None in evaluation, where the answer is fixed."""
+        """Example `index`; `rng` drives random augmentation and is None in evaluation, where the answer is fixed.
+
+        What all samples of a batch must share, such as their size, is drawn from `engine.data.draws.of_batch(rng)`.
+        """
         ...
 
 
 class Base(Protocol):
     """A torch module; `forward(batch)` gives the prediction.
 
-    Optionally `notes`: `engine.events.Note`s on what it was built from, which the user is told once.
+    Optionally `notes`: `engine.events.Note`s on what it was built from, which the user is told once. And `traits`: name
+    -> text, what its weights belong to beside its architecture, such as the axis of an attention. Weight files keep
+    them, and a warning tells where weights are loaded that were trained with another.
     """
 
     def __call__(self, batch: Batch) -> Prediction:
@@ -73,7 +78,7 @@ class Injection(Protocol):
         ...
 
     def correctable(self, batch: Batch) -> Tensor:
-        """(B, 1, H, W) bool: valid pixels at which the signal can say anything (seen by both views, in the image)."""
+        """(B, 1, H, W) bool: valid places, of the value's height and width, at which the signal can say anything."""
         ...
 
 

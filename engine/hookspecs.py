@@ -100,7 +100,11 @@ def engine_exports(register: Register) -> None:
 
 @hookspec
 def engine_gates(register: Register) -> None:
-    """Bring gates: `register(name, options, factory, needs=names)`; `names(options)` lists the metrics they read."""
+    """Bring gates: `register(name, options, factory, needs=names)`; `names(options)` lists the metrics they read.
+
+    `feasibility=True` marks a gate that tells, before a stage trains, whether a correction within its bound can do what
+    it is for: `engine check-feasibility` asks it where a recipe uses it, in place of the engine's own.
+    """
 
 
 @hookspec
@@ -126,6 +130,17 @@ def engine_trackers(register: Register) -> None:
 
     See `engine.contracts.Tracker`. A recipe asks for one by `[[tracker]] plugin = "name"`. The factory is called before
     there is a run directory, and says there what is missing; everything else happens in a thread of its own.
+    """
+
+
+@hookspec
+def engine_commands(register: Register) -> None:
+    """Bring commands to the command line: `register(name, line, command)`.
+
+    `line` stands beside the name in `engine --help`. `command` is a function whose parameters typer reads, or a typer
+    app with commands of its own; the text "package.module:attribute" keeps it unimported until somebody calls it. An
+    error of `engine.errors` is told in words and gives its exit code. A name that the engine has is refused. Only
+    installed plugins are asked before a command: the files of a recipe are not known by then.
     """
 
 

@@ -67,6 +67,10 @@ class InnerData(PluginTable):
 
     _registry: Plugins | None = PrivateAttr(default=None)
 
+    def __getstate__(self) -> dict[Any, Any]:
+        # A data set that is sent to a worker has built what is in it, and the registry holds modules.
+        return {**super().__getstate__(), "__pydantic_private__": {"_registry": None}}
+
     def build(self) -> Dataset:
         """The data set, of a loaded recipe."""
         assert self._registry is not None, "only a recipe from load_recipe knows its plugins"

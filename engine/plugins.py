@@ -30,7 +30,7 @@ from pydantic import BaseModel
 from engine import api, events, hookspecs
 from engine.accounting import Account
 from engine.errors import EngineError, InputError, PluginError, Problem, nearest
-from engine.registered import SINGULAR, Kind, Registered, check, guarded
+from engine.registered import SINGULAR, Command, Kind, Registered, check, check_command, guarded
 
 HOOK_OF_EVENT: Mapping[type, str] = {
     events.RunStarted: "engine_run_started",
@@ -83,6 +83,7 @@ class Plugins:
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
         self._registered: dict[Kind, dict[str, Registered]] = {kind: {} for kind in SINGULAR}
+        self._commands: dict[str, Command] = {}
         self.broken: list[str] = []
         self.account = Account()
         self._own: set[str] = set()
@@ -103,6 +104,10 @@ class Plugins:
     def names(self, kind: Kind) -> list[str]:
         """The registered names of one kind, sorted."""
         return sorted(self._registered[kind])
+
+    def commands(self) -> list[Command]:
+        """The commands that plugins bring to the command line, by name."""
+        return [self._commands[name] for name in sorted(self._commands)]
 
     def loaded(self) -> list[Loaded]:
         """The plugins at work, in the order in which they were loaded."""
@@ -208,7 +213,7 @@ class Plugins:
 
     def _add(self, name: str, distribution: str, load: Callable[[], object]) -> list[str]:
         """Load, check and ask one plugin for what it brings; a plugin that fails leaves nothing behind."""
-        brought: list[Registered] = []
+        brought: list[Registered | Command] = []
         try:
             with guarded("it could not be imported"):
                 module = load()
@@ -220,6 +225,7 @@ class Plugins:
             if not mistakes:
                 for kind in SINGULAR:
                     brought += self._brought(kind, name, distribution)
+                brought += self._brought_commands(name, distribution)
         except EngineError as error:
             mistakes = [f"{error}{_line_in(distribution, error)}"]
         if mistakes:
@@ -255,24 +261,45 @@ class Plugins:
             check(thing)
             brought.append(thing)
 
-        hook = f"engine_{kind}"
+        self._ask(f"engine_{kind}", plugin, register, brought)
+        return brought
+
+    def _brought_commands(self, plugin: str, distribution: str) -> list[Command]:
+        brought: list[Command] = []
+
+        def register(name: str, line: str, command: str | Callable[..., Any]) -> None:
+            check_command(Command(name, line, command, plugin, distribution))
+            brought.append(Command(name, line, command, plugin, distribution))
+
+        self._ask("engine_commands", plugin, register, brought)
+        return brought
+
+    def _ask(
+        self, hook: str, plugin: str, register: Callable[..., None], brought: Sequence[Registered | Command]
+    ) -> None:
+        """Have a plugin register what it brings; PluginError naming the hook for what it raises."""
         for implementation in getattr(self._manager.hook, hook).get_hookimpls():
             if implementation.plugin_name == plugin:
                 with guarded(f"{hook} failed"):
                     implementation.function(*[register] * len(implementation.argnames))
                 self._tell(hook, plugin, f" -> {', '.join(thing.name for thing in brought)}")
-        return brought
 
     def _tell(self, hook: str, plugin: str, what: str = "") -> None:
         if self._traced:
             print(f"{hook} of plugin {plugin!r}{what}", file=sys.stderr)
 
-    def _keep(self, thing: Registered) -> str:
+    def _keep(self, thing: Registered | Command) -> str:
         """Add `thing`; a name that is taken stays with the plugin that came first, and the reason is returned."""
-        first = self._registered[thing.kind].setdefault(thing.name, thing)
-        if first is thing:
-            return ""
-        return f"plugin {thing.plugin!r} brings {SINGULAR[thing.kind]} {thing.name!r}, which is already the {first}"
+        first: Registered | Command
+        if isinstance(thing, Command):
+            what, first = "command", self._commands.setdefault(thing.name, thing)
+        else:
+            what, first = SINGULAR[thing.kind], self._registered[thing.kind].setdefault(thing.name, thing)
+        return (
+            ""
+            if first is thing
+            else f"plugin {thing.plugin!r} brings {what} {thing.name!r}, which is already the {first}"
+        )
 
 
 def load(extra: Sequence[Path] = ()) -> Plugins:

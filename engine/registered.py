@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from engine.commands import COMMANDS
 from engine.errors import EngineError, PluginError, nearest
 
 Kind = Literal[
@@ -66,7 +67,7 @@ EXTRAS: Mapping[Kind, tuple[str, ...]] = {
     "datasets": ("files",),
     "losses": (),
     "metrics": ("produces",),
-    "gates": ("needs",),
+    "gates": ("needs", "feasibility"),
     "inspections": (),
     "pictures": (),
     "trackers": (),
@@ -75,6 +76,7 @@ EXTRAS: Mapping[Kind, tuple[str, ...]] = {
 BUILTIN_WEIGHTS = "builtin:"
 
 _FACTORY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+_COMMAND = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
 class guarded:  # noqa: N801  # read as a statement, like contextlib.suppress
@@ -84,7 +86,7 @@ class guarded:  # noqa: N801  # read as a statement, like contextlib.suppress
     """
 
     # A class, not a generator: a training step enters several.
-    def __init__(self, what: str, passing: type[Exception] = EngineError) -> None:
+    def __init__(self, what: str, passing: type[BaseException] | tuple[type[BaseException], ...] = EngineError) -> None:
         self._what, self._passing = what, passing
 
     def __enter__(self) -> None:
@@ -109,7 +111,7 @@ class Registered:
     """One thing that a plugin brings: its options model, its factory, and who brought it.
 
     extra: `target`, `weights` and `reach` of models, `exports` of inputs, `files` of data sets, `produces` of metrics,
-    `needs` of gates.
+    `needs` and `feasibility` of gates.
     """
 
     kind: Kind
@@ -167,6 +169,48 @@ class Registered:
         return names
 
 
+@dataclass(frozen=True)
+class Command:
+    """A command that a plugin brings to the command line, and who brought it.
+
+    line: what stands beside its name in `engine --help`. command: a function whose parameters typer reads, or a typer
+    app with commands of its own.
+    """
+
+    name: str
+    line: str
+    command: str | Callable[..., Any]
+    plugin: str
+    distribution: str
+
+    def __str__(self) -> str:
+        return f"command {self.name!r} of plugin {self.plugin!r}"
+
+    def imported(self) -> Callable[..., Any]:
+        """The function or the app; PluginError when it cannot be imported."""
+        with guarded(f"{self} could not be imported"):
+            found: Callable[..., Any] = (
+                pkgutil.resolve_name(self.command) if isinstance(self.command, str) else self.command
+            )
+            return found
+
+
+def check_command(command: Command) -> None:
+    """Refuse a command that nobody could call, while the plugin that brought it can still be named."""
+    label = f"register({command.name!r}, ...)"
+    if not isinstance(command.name, str) or not _COMMAND.fullmatch(command.name):
+        raise PluginError(f"{label}: a command's name is small letters, digits and '-'")
+    if command.name in COMMANDS:
+        raise PluginError(f"{label}: the engine has a command of that name itself; give yours another one")
+    if not isinstance(command.line, str) or not command.line.strip() or "\n" in command.line:
+        raise PluginError(f"{label}: the second argument is the line beside the name in `engine --help`, a text")
+    if isinstance(command.command, str):
+        if not _FACTORY.fullmatch(command.command):
+            raise PluginError(f"{label}: the command {command.command!r} is not of the form 'package.module:attribute'")
+    elif not callable(command.command):
+        raise PluginError(f"{label}: the command must be a function, a typer app or 'package.module:attribute'")
+
+
 def check(thing: Registered) -> None:
     """Refuse a registration that could not work later, while the plugin that made it can still be named."""
     label = f"register({thing.name!r}, ...)"
@@ -214,3 +258,5 @@ def _check_extra(label: str, thing: Registered) -> None:
         raise PluginError(f"{label}: a metric needs produces=, a function from options to the names it yields")
     if thing.kind == "gates" and "needs" in thing.extra and not callable(thing.extra["needs"]):
         raise PluginError(f"{label}: needs must be a function from options to names of metrics")
+    if not isinstance(thing.extra.get("feasibility", False), bool):
+        raise PluginError(f"{label}: feasibility says whether `engine check-feasibility` asks this gate: True or False")

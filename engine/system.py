@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -73,6 +74,11 @@ class System(nn.Module):
             raise PluginError(f"{self.names[which]} answered with a {type(answer).__name__}; expected a Prediction")
         _check_shapes(self.names[which], answer, self.target, batch)
         return answer
+
+    @property
+    def traits(self) -> Mapping[str, str]:
+        """What the base's weights are good for beside its architecture, as it says itself."""
+        return {name: str(value) for name, value in getattr(self.base, "traits", {}).items()}
 
     @property
     def corrector(self) -> Injection | None:

@@ -46,6 +46,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 Command = Callable[..., Outcome]
 Imported = Callable[..., SimpleNamespace]
+Installed = Callable[[str, str], Path]
 WriteRecipe = Callable[..., Path]
 
 
@@ -104,6 +105,24 @@ def process(tmp_path: Path) -> Command:
         return Outcome(done.returncode, done.stdout, done.stderr)
 
     return run
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installed:
+    """installed(name, code): a plugin as pip installs it, for this process; the folder is what PYTHONPATH needs."""
+
+    def install(name: str, code: str) -> Path:
+        site = tmp_path / f"site-{name}"
+        about = site / f"{name}-1.0.dist-info"
+        about.mkdir(parents=True)
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (about / "entry_points.txt").write_text(f"[engine]\n{name} = {name}_plugin\n")
+        (site / f"{name}_plugin.py").write_text(code)
+        monkeypatch.setattr(sys, "path", [sys.path[0], str(site), *sys.path[1:]])
+        monkeypatch.delitem(sys.modules, f"{name}_plugin", raising=False)
+        return site
+
+    return install
 
 
 @pytest.fixture(scope="session")

@@ -110,6 +110,7 @@ class TestRegistering:
             (Bringer("metrics", "m", Options, "os:path"), "a metric needs produces="),
             (Bringer("metrics", "m", Options, "os:path", produces=["a"]), "a metric needs produces=, a function"),
             (Bringer("gates", "g", Options, "os:path", needs=["a"]), "needs must be a function"),
+            (Bringer("gates", "g", Options, "os:path", feasibility="yes"), "feasibility says whether"),
             (Bringer("losses", "l1"), "TypeError"),
         ],
     )
@@ -374,7 +375,9 @@ class TestEvents:
     def test_every_event_has_a_hook_and_every_lifecycle_hook_an_event(self) -> None:
         hooks = {name for name in vars(hookspecs) if name.startswith("engine_")}
 
-        assert set(plugins.HOOK_OF_EVENT.values()) == hooks - {f"engine_{kind}" for kind in plugins.SINGULAR}
+        assert set(plugins.HOOK_OF_EVENT.values()) == hooks - {
+            f"engine_{kind}" for kind in (*plugins.SINGULAR, "commands")
+        }
 
     def test_every_listener_hears_it_the_last_registered_first(self) -> None:
         heard: list[str] = []

@@ -35,11 +35,15 @@ class Checkpoint:
 
 
 class CheckpointStore:
-    """The checkpoints of one stage in a folder: `latest` and `best` name two of them, the last `keep` stay."""
+    """The checkpoints of one stage in a folder: `latest` and `best` name two of them, the last `keep` stay.
+
+    about: texts that its weight files keep beside their tensors.
+    """
 
     def __init__(self, folder: Path, keep: int) -> None:
         self.folder = folder
         self.keep = keep
+        self.about: Mapping[str, str] = {}
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._pending: Future[None] | None = None
 
@@ -112,7 +116,7 @@ class CheckpointStore:
             shutil.rmtree(left_over, ignore_errors=True)
         partial.mkdir(parents=True)
         for name, tensors in files.items():
-            write_weights(partial / name, tensors)
+            write_weights(partial / name, tensors, self.about)
         _save_state(state, partial / STATE)
         digests = {name: file_digest(partial / name) for name in [*files, STATE]}
         (partial / MANIFEST).write_text(json.dumps({"step": step, "files": digests}, indent=1))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -74,14 +74,23 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
     Raises WorldError when the file is missing or damaged, InputError when it is no weights file.
     """
+    return read_labelled(path)[0]
+
+
+def read_labelled(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """As `read_weights`, and the texts that the file keeps beside its tensors."""
     if not path.is_file():
         raise WorldError(f"no weights file at {path}")
     if path.suffix == ".safetensors":
         try:
-            return load_file(path)
+            with safe_open(path, "pt") as file:
+                return load_file(path), file.metadata() or {}
         except SafetensorError as error:
             raise WorldError(f"{path} is damaged or not a safetensors file: {error}") from error
     content = read_torch(path)
+    about = {}
+    if isinstance(content, dict):
+        about = {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, str)}
     for key in WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
@@ -92,7 +101,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise InputError(
             f"{path} holds no mapping of tensors (looked at the top level and under {', '.join(WRAPPERS)})"
         )
-    return content
+    return content, about
 
 
 def read_torch(path: Path) -> Any:

@@ -3,55 +3,57 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from importlib import import_module
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from engine.commands import COMMANDS
 from engine.errors import EngineError, InputError, WorldError, nearest
 
-UsageError: type[Exception] = cast(type[Exception], typer.BadParameter.__bases__[0])
+USAGE_ERROR: Any = typer.BadParameter.__bases__[0]
 """What typer raises where a command is called wrongly; it is at another place in each of typer's versions."""
 
 EPILOG = (
     "Exit codes: 0 done, 1 the world, 2 your input, 3 diverged, 4 a gate said no, 5 interrupted (resume with --resume)."
 )
 
-COMMANDS = {
-    "run": ("run:run", "Train a recipe's stages in order."),
-    "plan": ("plan:plan", "Show what would happen, and measure what it would cost."),
-    "check": ("check:check", "Validate recipes."),
-    "check-feasibility": ("feasibility:check_feasibility", "Hold the base's error against the correction's bound."),
-    "verify-resume": ("verify:verify_resume", "Prove that an interrupted run ends with the same bits."),
-    "report": ("report:report", "Write the report of a run again, as one page of HTML."),
-    "watch": ("report:watch", "Serve the report of a run while it goes, on 127.0.0.1."),
-    "eval": ("evaluation:evaluate", "Measure weights on held-out data."),
-    "predict": ("predict:app", "Write what weights answer to files of your own."),
-    "plugins": ("plugins:plugins", "List everything that plugins bring."),
-    "schema": ("schema:schema", "Print what editors complete recipes by."),
-    "new": ("new:app", "Begin a plugin or a recipe of your own."),
-    "data": ("data:app", "Inspect data, and pack them."),
-    "runs": ("runs:app", "List, show and compare runs, and free disk space."),
-}
-"""Command -> (its place in engine.cli, a line for the list of commands, which imports none of them)."""
-
 
 class Commands(TyperGroup):
     """The commands, each imported when it is called, when its own help is asked for, or when its options are completed.
 
-    typer's types for a context have changed place between its versions, hence Any.
+    A command of the engine loads no plugin on the way. typer's types for a context have changed place between its
+    versions, hence Any.
     """
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.commands = {name: TyperCommand(name, help=line) for name, (_, line) in COMMANDS.items()}
 
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The engine's commands, then those of plugins."""
+        from engine.cli.brought import listed
+
+        self._add(listed())
+        return list(self.commands)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """The two lists of `engine --help`."""
+        names = self.list_commands(ctx)
+        limit = formatter.width - 6 - max(map(len, names))
+        for title, engines in (("Commands", True), ("Commands of plugins", False)):
+            shown = [name for name in names if (name in COMMANDS) is engines]
+            if shown:
+                with formatter.section(title):
+                    formatter.write_dl([(name, self.commands[name].get_short_help_str(limit)) for name in shown])
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command; of the options that are proposed for an unknown one, only those that are really like it."""
         try:
             return super().invoke(ctx)
-        except UsageError as error:
+        except USAGE_ERROR as error:
             proposed = {name.lstrip("-"): name for name in getattr(error, "possibilities", None) or ()}
             if proposed:  # the two dashes alone make short names alike
                 near = nearest(str(getattr(error, "option_name", "")).lstrip("-"), list(proposed))
@@ -59,15 +61,35 @@ class Commands(TyperGroup):
             raise
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The real command in place of its line in the list."""
-        name, listed, rest = super().resolve_command(ctx, args)
-        return name, listed and _imported(COMMANDS[listed.name or ""][0]), rest
+        """The real command in place of its line in the list; only for a name that is not the engine's plugins load."""
+        if args[0] in COMMANDS or args[0].startswith("-"):
+            name, listed, rest = super().resolve_command(ctx, args)
+            return name, listed and _imported(COMMANDS[listed.name or ""][0]), rest
+        from engine.cli.brought import brought, guarded_command
+
+        commands, broken = brought()
+        self._add({command.name: command.line for command in commands})
+        try:
+            name, _, rest = super().resolve_command(ctx, args)
+        except USAGE_ERROR as unknown:
+            unknown.message = "\n  ".join([unknown.message, *broken])  # it may be one of these that brings it
+            raise
+        of = {command.name: command for command in commands}
+        return name, of[name] and guarded_command(of[name]) if name else None, rest
+
+    def _add(self, lines: Mapping[str, str]) -> None:
+        for name, line in lines.items():
+            self.commands.setdefault(name, TyperCommand(name, help=line))
 
 
 def _imported(place: str) -> Any:
-    """The command at "module:name" of engine.cli: a function, or a typer app with commands of its own."""
+    """The command at "module:name" of engine.cli."""
     module, _, name = place.partition(":")
-    found = getattr(import_module(f"engine.cli.{module}"), name)
+    return as_command(getattr(import_module(f"engine.cli.{module}"), name))
+
+
+def as_command(found: Any) -> Any:
+    """What typer makes of a function, or of a typer app with commands of its own."""
     if isinstance(found, typer.Typer):
         return typer.main.get_command(found)
     alone = typer.Typer(add_completion=False, rich_markup_mode="markdown")

@@ -28,10 +28,13 @@ def plugins(
 
         engine plugins my_plugin.py --json
     """
+    from engine.cli.brought import note
     from engine.plugins import load
     from engine.registered import SINGULAR
 
     loaded = load(files or ())
+    if not files:
+        note(loaded)
     things = [loaded.get(kind, name) for kind in SINGULAR for name in loaded.names(kind)]
     if json:
         at_work = [
@@ -48,10 +51,15 @@ def plugins(
             }
             for each in things
         ]
-        print_json({"plugins": at_work, "brought": found, "broken": loaded.broken})
+        commands = [
+            {"name": each.name, "line": each.line, "plugin": each.plugin, "distribution": each.distribution}
+            for each in loaded.commands()
+        ]
+        print_json({"plugins": at_work, "brought": found, "commands": commands, "broken": loaded.broken})
         return
     rows = [("kind", "name", "plugin", "distribution", "options")]
     rows += [(e.kind, e.name, e.plugin, e.distribution, ", ".join(e.options.model_fields)) for e in things]
+    rows += [("commands", each.name, each.plugin, each.distribution, each.line) for each in loaded.commands()]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

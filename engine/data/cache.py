@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import secrets
 import shutil
 import time
 from collections.abc import Callable
@@ -52,7 +51,7 @@ def made_once(path: Path, make: Callable[[Path], None], waiting: Callable[[], No
                 return False
             for left_over in path.parent.glob(f"{path.name}.partial-*"):
                 shutil.rmtree(left_over, ignore_errors=True)
-            partial = path.with_name(f"{path.name}.partial-{secrets.token_hex(4)}")
+            partial = path.with_name(f"{path.name}.partial-{os.urandom(4).hex()}")
             try:
                 make(partial)
                 for item in [*partial.rglob("*"), partial]:

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from engine.contracts import Progress, Sample
 from engine.data.cache import Lock
+from engine.data.draws import generator
 from engine.data.frozen_store import FrozenStore, FrozenWriter, Types, as_arrays, as_tensors
-from engine.data.loader import Failed, Order, caught, collate, generator, training_draws
+from engine.data.loader import Failed, Order, caught, collate, training_draws
 from engine.data.source import Source
 from engine.data.workers import loaded
 from engine.declared import BASE, is_declared

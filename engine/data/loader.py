@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -14,6 +13,7 @@ import torch
 from torch.utils.data import default_collate, get_worker_info
 
 from engine.contracts import Dataset, Sample
+from engine.data.draws import generator, of_sample
 from engine.data.source import Source
 from engine.data.workers import loaded
 from engine.errors import DamagedDataError, EngineError, InputError, Problem
@@ -23,11 +23,6 @@ from engine.registered import guarded
 
 Draw = tuple[int, int]
 """(epoch, index) of one sample."""
-
-
-def generator(seed: int, stage: str, *counters: int) -> np.random.Generator:
-    """Random numbers that depend on nothing but the run's seed, the stage's name and the counters."""
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, zlib.crc32(stage.encode()), *counters])))
 
 
 class Order:
@@ -59,7 +54,7 @@ class Order:
 
 
 class Steps:
-    """A batch sampler over the steps first..last of an order; starting late replays nothing."""
+    """A batch sampler over the steps first..last of an order, as (step, draw); starting late replays nothing."""
 
     def __init__(self, order: Order, first: int, last: int) -> None:
         self.order = order
@@ -69,8 +64,8 @@ class Steps:
     def __len__(self) -> int:
         return self.last - self.first
 
-    def __iter__(self) -> Iterator[list[Draw]]:
-        return (self.order.draws(step) for step in range(self.first, self.last))
+    def __iter__(self) -> Iterator[list[tuple[int, Draw]]]:
+        return ([(step, draw) for draw in self.order.draws(step)] for step in range(self.first, self.last))
 
 
 @dataclass(frozen=True)
@@ -115,24 +110,26 @@ def as_source(dataset: Dataset) -> Source:
 
 
 class Augmented(torch.utils.data.Dataset[Sample]):
-    """A data set addressed by draws, each with its own random generator."""
+    """A data set addressed by a step and a draw, whose random numbers are its own and those of its batch."""
 
     def __init__(self, dataset: Dataset, seed: int, stage: str) -> None:
         self.dataset = as_source(dataset)
         self.seed = seed
         self.stage = stage
 
-    def __getitem__(self, draw: Draw) -> Sample:
-        made: Sample = caught(lambda: self._sample(*draw))
+    def __getitem__(self, asked: tuple[int, Draw]) -> Sample:
+        step, draw = asked
+        made: Sample = caught(lambda: self._sample(step, draw))
         return made
 
-    def _sample(self, epoch: int, index: int) -> Sample | Passed:
+    def _sample(self, step: int, draw: Draw) -> Sample | Passed:
         """The sample of a draw; in place of a damaged one the next by index that reads, augmented as the draw says."""
         damaged: list[DamagedDataError] = []
+        _, index = draw
         while True:
             place = (index + len(damaged)) % len(self.dataset) if damaged else index
             try:
-                sample = self.dataset.sample(place, generator(self.seed, self.stage, 1, epoch, index))
+                sample = self.dataset.sample(place, of_sample(self.seed, self.stage, draw, step))
             except DamagedDataError as error:
                 damaged.append(self.dataset.passed(error))
                 if len(damaged) == len(self.dataset):

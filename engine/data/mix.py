@@ -9,6 +9,7 @@ from itertools import accumulate
 import numpy as np
 
 from engine.contracts import Progress, Sample
+from engine.data.draws import of_sample
 from engine.data.options import MixOptions
 from engine.data.source import Source
 from engine.errors import DamagedDataError, InputError
@@ -99,7 +100,8 @@ class Mix:
 def _sizes(source: Source) -> dict[str, tuple[int, ...]]:
     for index in range(len(source)):
         try:
-            return {name: np.shape(value) for name, value in source.sample(index, np.random.default_rng(0)).items()}
+            # of one batch, so that sets that draw its size in the same way are seen to agree
+            return {name: np.shape(value) for name, value in source.sample(index, of_sample(0, "", (0, 0), 0)).items()}
         except DamagedDataError as error:
             last = error
     raise source.unreadable(last)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from engine.plugin_table import InnerData
 
-__all__ = ["InnerData", "MixOptions", "MixedSet", "ZarrOptions"]
+__all__ = ["InnerData", "MixOptions", "MixedSet", "SubsetOptions", "ZarrOptions"]
 
 Side = Annotated[int, Field(ge=1)]
 
@@ -34,6 +34,17 @@ class MixOptions(BaseModel):
         if abs(total - 1) > 1e-6:
             raise ValueError(f"the probabilities sum to {total:g}; expected a sum of 1")
         return self
+
+
+class SubsetOptions(BaseModel):
+    """Options of the data set `subset`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+
+    of: InnerData = Field(description="the table of another data set")
+    count: int = Field(ge=1, description="samples that are chosen")
+    seed: int | None = Field(None, ge=0, description="chosen at random by this; the first ones without it")
+    rest: bool = Field(False, description="all but the chosen ones instead")
 
 
 class ZarrOptions(BaseModel):

@@ -315,7 +315,7 @@ class GateTable(PluginTable):
     check: Text
     at: Literal["entry", "exit"] = "entry"
     on_fail: Literal["stop", "warn", "extend"] = "stop"
-    accept: list[Literal["warn", "undetermined", "nothing-to-gain"]] = Field([])
+    accept: list[Literal["warn", "undetermined", "nothing-to-gain"]] = Field(default=[])
     extend: Extend | None = None
 
 
@@ -415,15 +415,20 @@ class Recipe(Table):
 
 def inner_plugins(options: Any) -> Iterator[str]:
     """The plugins of the data sets within validated options, at every depth."""
+    return (table.plugin for table in inner_tables(options))
+
+
+def inner_tables(options: Any) -> Iterator[InnerData]:
+    """The tables of the data sets within validated options, each before those within its own options."""
     if isinstance(options, InnerData):
-        yield options.plugin
+        yield options
     if isinstance(options, BaseModel):
         options = [getattr(options, name) for name in type(options).model_fields]
     if isinstance(options, dict):
         options = options.values()
     if not isinstance(options, str) and isinstance(options, Iterable):
         for inner in options:
-            yield from inner_plugins(inner)
+            yield from inner_tables(inner)
 
 
 def is_weights_file(init: str) -> bool:

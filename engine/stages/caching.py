@@ -18,9 +18,10 @@ from engine.code_digest import code_of
 from engine.contracts import Dataset
 from engine.data import cache_room
 from engine.data.cache import Lock, cache_directory, opened
+from engine.data.draws import generator
 from engine.data.frozen import ADVICE, Filling, FrozenSamples, Shown, WholeFrames, digest, fill
 from engine.data.frozen_store import FORMAT, FrozenStore
-from engine.data.loader import as_source, generator, to_device
+from engine.data.loader import as_source, to_device
 from engine.declared import declared
 from engine.errors import InputError, PluginError, Problem, WorldError
 from engine.files import read_json

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+from pydantic import BaseModel
 
 from engine.code_digest import code_of, engine_code
 from engine.data.frozen import digest
@@ -22,7 +23,7 @@ from engine.version import __version__
 
 KEY = "key.json"
 
-FORMAT = 1
+FORMAT = 2
 """Raise it with any change to this document or to what the folder of a finished stage holds: older ones stay behind."""
 
 WITHOUT_EFFECT = {
@@ -69,13 +70,19 @@ def stage_keys(session: Session, processes: int) -> dict[str, Document]:
     }
     own = {"the engine": [__version__, engine_code()]}
     weights, documents = _file(session.pretrained()), dict[str, Document]()
+    named = _named_files("model", recipe.model.options)
+    if recipe.injection is not None:
+        named |= _named_files("injection", recipe.injection.options)
     for stage, table in zip(recipe.stages, resolved["stage"], strict=True):
         parent = documents.get(stage.init or "")
         files = {
             "weights": weights,
             "init": _file(Path(stage.init)) if stage.init and stage.init_is_file else None,
             "parent": key_of(parent) if parent else None,
+            **named,
         }
+        for number, loss in enumerate(stage.train.losses):
+            files |= _named_files(f"losses.{number}.{loss.name}", loss.options)
         document = {
             **shared,
             "stage": _without(WITHOUT_EFFECT, table),
@@ -100,6 +107,18 @@ def _file(path: Path | None) -> str | None:
     if path is None:
         return None
     return file_digest(path) if path.is_file() else "no file"
+
+
+def _named_files(where: str, value: Any) -> dict[str, str | None]:
+    """The digest of every file that options name, such as the weights of a part, under its key; folders have none."""
+    if isinstance(value, Path):
+        return {} if value.is_dir() else {where: _file(value)}
+    inside: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, BaseModel | Mapping):
+        inside = value.items() if isinstance(value, Mapping) else value
+    elif isinstance(value, list | tuple):
+        inside = enumerate(value)
+    return {name: digest for key, each in inside for name, digest in _named_files(f"{where}.{key}", each).items()}
 
 
 def _code(session: Session, stage: Stage) -> dict[str, list[str]]:
@@ -174,8 +193,10 @@ def _change(path: tuple[str, ...], was: Any, now: Any, stage: Stage) -> str:
             return "the weights that [model] starts from changed"
         case ("digests", "parent"):
             return f"it was trained from another {stage.init}"
-        case ("digests", _):
+        case ("digests", "init"):
             return "the weights that init names changed"
+        case ("digests", name):
+            return f"the file {name} changed"
         case ("stage", *keys):
             path = ("stage", stage.name, *keys)
     return f"{'.'.join(path)} was {_shown(was)}, is {_shown(now)}"

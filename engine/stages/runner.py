@@ -207,6 +207,7 @@ class StageRun:
         selection = self.selection(system)
         losses = self._losses()
         freeze.apply(system, selection)
+        store.about = self._about(system)
         before = self._fingerprint(system, selection, resumed=resume is not None)
         self.samples = training_samples(session, stage, self.index, system, selection, losses, self.folder, self.stores)
         try:
@@ -250,6 +251,10 @@ class StageRun:
             folder=self.folder,
         )
         train(task, resume)
+
+    def _about(self, system: System) -> dict[str, str]:
+        """What the weight files of the stage say beside their tensors."""
+        return {**system.traits, "stage": self.stage.name, "recipe": self.session.recipe.name}
 
     def selection(self, system: System) -> Selection:
         """What this stage trains; InputError for patterns that select nothing."""
@@ -387,8 +392,7 @@ class StageRun:
         digest = freeze.prove_unchanged(before, system, selection, self.stage.name, hooks)
         path = self.folder / WEIGHTS
         if self.session.leads:
-            about = {"stage": self.stage.name, "recipe": self.session.recipe.name}
-            write_whole(path, lambda partial: write_weights(partial, system.state_dict(), about))
+            write_whole(path, lambda partial: write_weights(partial, system.state_dict(), self._about(system)))
             figures = {"frozen_digest": digest, "weights_digest": file_digest(path), "seconds": seconds}
             self._write(RECORD, {"status": "done", **figures, "data": data_identity(self.session)})
         self.session.accelerator.wait_for_everyone()

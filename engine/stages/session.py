@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from engine import events
-from engine.checkpoints.weights import load_system, read_weights
+from engine.checkpoints.weights import load_system, read_labelled
 from engine.contracts import Ablation, Dataset, Evaluation, Metric
 from engine.data.loader import Fixed, evaluation_batches
 from engine.data.source import Source
@@ -222,10 +222,23 @@ class Session:
             self._told.add(note.text)
         for path in (self.pretrained(), weights):
             if path is not None:
-                report = load_system(system, read_weights(path), f"{path.parent.name}/{path.name}")
+                tensors, about = read_labelled(path)
+                report = load_system(system, tensors, f"{path.parent.name}/{path.name}")
                 level: Literal["info", "warning"] = "warning" if report.unexpected else "info"
                 self.emit(events.Note(level, f"weights {report}", report.to_dict()))
+                self._tell_other_traits(system, about, path)
         return system.to(self.device).eval()
+
+    def _tell_other_traits(self, system: System, about: Mapping[str, str], path: Path) -> None:
+        """Warn of weights that were trained in a base which differs from this one in what no tensor shows."""
+        for name, now in system.traits.items():
+            was = about.get(name, now)
+            if was != now:
+                text = (
+                    f"{path.parent.name}/{path.name} was trained with {name} = {was!r}, and the model has {now!r}: "
+                    "it will answer otherwise than it learnt to"
+                )
+                self.emit(events.Note("warning", text, {name: {"weights": was, "model": now}}))
 
     def pretrained(self) -> Path | None:
         """The file that `[model] weights` names, one that the plugin ships or a path; None when there is none."""

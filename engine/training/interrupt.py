@@ -51,7 +51,10 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signal(echo: float = 0.0) -> Iterator[StopRequest]:
-    """Turn signals into a request while the body runs; outside the main thread signals are left alone."""
+    """Turn signals into a request while the body runs; outside the main thread signals are left alone.
+
+    A signal that comes too late for the body to heed goes to the handler that the program had set itself, if any.
+    """
     request = StopRequest(echo)
     if threading.current_thread() is not threading.main_thread():
         yield request
@@ -62,6 +65,11 @@ def stop_on_signal(echo: float = 0.0) -> Iterator[StopRequest]:
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
+    if request.signal is not None:  # and the body ended well: a program that goes on to the next run must hear of it
+        number = signal.Signals[request.signal]
+        handler = before[number]
+        if callable(handler) and handler is not signal.default_int_handler:
+            handler(number, None)
 
 
 class Agreement:

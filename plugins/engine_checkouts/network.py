@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,21 +25,24 @@ from engine_checkouts.parts import load_part
 from engine_checkouts.preset import Preset
 from engine_checkouts.presets import PRESETS
 from engine_checkouts.recomputing import recompute
-from engine_checkouts.safeguards import Fresh, Precision, attend_along_disparity, batch_norms
+from engine_checkouts.safeguards import Fresh, Precision, attend_along_disparity, attends_across_slots, batch_norms
+from engine_checkouts.traced import Traced
 
 
 class Checkout(nn.Module):
     """The authors' network between the engine's batches and predictions.
 
     Its children are the network's own, so globs read `base.update_block.**` and its state has the names of the authors'
-    checkpoints. notes: what its user should know of what it was built from.
+    checkpoints. notes: what its user should know of what it was built from. traits: the axis of its attention, which no
+    tensor shows.
     """
 
     notes: Sequence[events.Note]
+    traits: Mapping[str, str]
 
     def __init__(self, network: nn.Module, preset: Preset, options: NetworkOptions, precision: Precision) -> None:
         super().__init__()
-        self.preset, self.options, self.notes = preset, options, []
+        self.preset, self.options, self.notes, self.traits = preset, options, [], {}
         self._precision = precision
         # Not a child, which would put its name before all others: the two share children, parameters and buffers.
         self.__dict__["_network"] = network
@@ -47,6 +50,8 @@ class Checkout(nn.Module):
             self.__dict__[register] = network.__dict__[register]
         self._norms = batch_norms(network) if options.freeze_bn else []
         self.fresh: Fresh | None = None
+        self.exportable = Traced({}, {})
+        """A context in which torch's exporter can follow the network."""
 
     def forward(self, batch: Batch) -> Prediction:
         """Disparity of batch["left"] against batch["right"], (B, 3, H, W) RGB in 0..255 of any size.
@@ -57,7 +62,7 @@ class Checkout(nn.Module):
         Raises InputError for a frozen backbone of random numbers, for parts that are set to train and get no gradient,
         and for a precision that the network cannot be trained in.
         """
-        preset, options = self.preset, self.options
+        preset = self.preset
         left, right = batch["left"], batch["right"]
         padding = Padding(left.shape[-2], left.shape[-1], preset.multiple)
         self._check(left.device.type)
@@ -66,7 +71,7 @@ class Checkout(nn.Module):
         self._network.training = self.training
         more: dict[str, Any] = {}
         if preset.iterations is not None:
-            more[preset.iterations] = self._iterations(options)
+            more[preset.iterations] = self.iterations
         if preset.test_mode is not None:
             more[preset.test_mode] = not self.training
         scale = preset.brightest / 255
@@ -74,10 +79,14 @@ class Checkout(nn.Module):
             result = self._network(padding.pad(scale * left.float()), padding.pad(scale * right.float()), **more)
         return prediction(result, preset.train if self.training else preset.evaluate, padding)
 
-    def _iterations(self, options: NetworkOptions) -> int:
+    @property
+    def iterations(self) -> int | None:
+        """How often the network refines its estimate in its present mode; None where it does not iterate."""
+        if self.preset.iterations is None:
+            return None
         if self.training:
-            return options.train_iters or self.preset.train_iters
-        return options.valid_iters or self.preset.valid_iters
+            return self.options.train_iters or self.preset.train_iters
+        return self.options.valid_iters or self.preset.valid_iters
 
     def _check(self, device: str) -> None:
         """Mistakes that a network answers with nothing but a worse result, or by ending the process."""
@@ -141,7 +150,9 @@ def built(preset: Preset, options: NetworkOptions) -> Checkout:
         return checkout
     if preset.backbone and not options.allow_random_backbone:
         checkout.fresh = Fresh(network.get_submodule(preset.backbone))
+    checkout.exportable = Traced(modules, preset.traced)
     checkout.notes = _prepared(network, preset, options, modules)
+    checkout.traits = _traits(network, preset)
     return checkout
 
 
@@ -159,6 +170,15 @@ def _prepared(
         )
         notes.append(events.Note("info", text, {"module": preset.attention.module}))
     return notes
+
+
+def _traits(network: nn.Module, preset: Preset) -> dict[str, str]:
+    """The axis that the attention really has; a checkout whose own code runs along disparity has the paper's."""
+    if preset.attention is None:
+        return {}
+    probe = network.get_submodule(preset.attention.probe)
+    along = attends_across_slots(probe, preset.attention.width)
+    return {"disparity_attention": "paper" if along else "checkout"}
 
 
 def _about_commit(preset: Preset, options: NetworkOptions) -> events.Note:

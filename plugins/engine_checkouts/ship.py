@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 import yaml
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -38,17 +39,18 @@ def ship(run: Path, folder: Path, preset: Preset | None = None) -> Path:
         raise InputError(f"no stage of {run} has finished yet, so it has no weights")
     options, preset = _network(recipe["model"], preset)
     stage = rows[-1]["stage"]
+    weights = run / f"stage-{stage}" / "weights.safetensors"
     tensors = {
-        name.removeprefix(PREFIX): tensor
-        for name, tensor in load_file(run / f"stage-{stage}" / "weights.safetensors").items()
-        if name.startswith(PREFIX)
+        name.removeprefix(PREFIX): tensor for name, tensor in load_file(weights).items() if name.startswith(PREFIX)
     }
+    with safe_open(weights, "pt") as file:
+        trained: dict[str, str] = file.metadata() or {}
     steps = {each["name"]: each["steps"] for each in recipe["stage"]}
     about = {
         "global_step": steps.get(stage, 0),
         "epoch": 0,
         "commit": options.commit,
-        "disparity_attention": options.disparity_attention if preset.attention else "checkout",
+        "disparity_attention": trained.get("disparity_attention", "checkout"),
     }
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / preset.file.name

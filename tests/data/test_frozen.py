@@ -16,9 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.contracts import Sample
+from engine.data.draws import generator
 from engine.data.frozen import Filling, FrozenSamples, Shown, WholeFrames, digest, fill
 from engine.data.frozen_store import FrozenStore
-from engine.data.loader import Augmented, Order, generator, training_batches
+from engine.data.loader import Augmented, Order, training_batches
 from engine.data.source import Source
 from engine.errors import DamagedDataError, EngineError, InputError, WorldError
 from engine.prediction import Batch, Prediction
@@ -342,7 +343,7 @@ def _damaged(sample: Sample, index: int, rng: Any) -> Sample:
 
 def test_damaged_samples_are_passed_over_where_the_recipe_says_so(tmp_path: Path) -> None:
     outputs, _ = filled(tmp_path, of=shown(source(_damaged, skips=True)))
-    passed = Augmented(outputs, 0, "B")[(0, 3)]
+    passed = Augmented(outputs, 0, "B")[(0, (0, 3))]
     assert [str(each.sample) for each in passed.damaged] == ["3"]
     assert torch.equal(passed.left[FROZEN]["value"], torch.full((1, 4, 6), 4 / 3))
     repaired = FrozenSamples(shown(source()), outputs.store, None, filled=False)

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from engine.data.loader import Fixed, Order, evaluation_batches, generator, training_batches
+from engine.data.draws import generator
+from engine.data.loader import Fixed, Order, evaluation_batches, training_batches
 from engine.data.mix import Mix
 from engine.data.options import MixOptions
 from engine.data.source import Source

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy_plugin import DataOptions, ToyData
 
-from engine.data.loader import Fixed, Order, collate, evaluation_batches, generator, to_device, training_batches
+from engine.data.draws import generator
+from engine.data.loader import Fixed, Order, collate, evaluation_batches, to_device, training_batches
 from engine.errors import EngineError, InputError, Problem
 from engine.reading import ABLATED
 

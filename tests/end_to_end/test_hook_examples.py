@@ -18,10 +18,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Command, Forks, events_of, only_run, weights_of
+from conftest import Command, Forks, Installed, WriteRecipe, events_of, only_run, weights_of
 from test_hooks import HEARD, HOOKS, INDEX, PAGES, blocks
+from toy_world import STAGE_A
 
 from engine.registered import SINGULAR
+from engine.runs.history import read_run
 
 SILENT = """
 from engine.hookspecs import hookimpl
@@ -33,6 +35,7 @@ def {hook}({argument}):
 """
 OPTIONAL = [*HEARD, "engine_pictures", "engine_inspections", "engine_exports", "engine_inputs", "engine_trackers"]
 """Hooks whose example can be silent in a recipe that runs all the same."""
+ASKED_BY_RECIPES = [hook for hook in HOOKS if hook not in [*OPTIONAL, "engine_commands"]]
 ASKED = {"engine_trackers": '[[tracker]]\nplugin = "lines"\n'}
 
 
@@ -144,6 +147,19 @@ def test_engine_trackers_brings_what_is_told_of_the_run(world: World) -> None:
     assert any("val/error" in line for line in lines)
 
 
+def test_engine_commands_brings_what_the_command_line_calls(
+    engine: Command, installed: Installed, toy_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    (code,) = blocks(PAGES / "engine_commands.md", "python")
+    installed("several", code)
+
+    done = engine("seeds", toy_recipe(stage=[{**STAGE_A, "steps": 2}]), "--count", 2)
+
+    assert done.code == 0, done.err
+    figures = [read_run(run).rows[-1]["mean"]["error"] for run in (tmp_path / "runs" / "toy").iterdir()]
+    assert done.out == f"error: {min(figures):.4f} .. {max(figures):.4f} over 2 seeds\n"
+
+
 def test_engine_run_started_hears_of_stages_and_device(world: World) -> None:
     assert re.fullmatch(r"hooks: A, B on \S*, cpu\n", (world.run / "notes.txt").read_text())
 
@@ -217,7 +233,7 @@ def test_the_test_of_a_hook_sees_when_its_example_does_nothing(silent_world: Wor
         its_test(hook)(silent_world)
 
 
-@pytest.mark.parametrize("hook", [hook for hook in HOOKS if hook not in OPTIONAL])
+@pytest.mark.parametrize("hook", ASKED_BY_RECIPES)
 def test_without_its_example_the_recipe_names_what_is_missing(engine: Command, tmp_path: Path, hook: str) -> None:
     lay_out(tmp_path, (hook,))
     done = engine("check", "hooks.toml")

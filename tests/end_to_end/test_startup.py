@@ -11,7 +11,7 @@ import pytest
 from conftest import Command, WriteRecipe, only_run
 from toy_world import PLUGIN, STAGE_A
 
-from engine.cli.main import COMMANDS
+from engine.commands import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "recipes" / "s2m2_pol.toml"

@@ -60,3 +60,24 @@ def test_a_check_raises_only_after_a_signal() -> None:
     request.note(signal.SIGUSR1, None)
     with pytest.raises(InterruptedRunError, match="stopped by SIGUSR1 while it rested"):
         request.check("while it rested")
+
+
+def stopped_at_once() -> None:
+    with stop_on_signal() as request:
+        os.kill(os.getpid(), signal.SIGINT)
+        request.check("here")
+
+
+def test_a_signal_that_nothing_heeded_goes_to_the_handler_of_the_program() -> None:
+    heard: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
+    try:
+        with stop_on_signal():
+            os.kill(os.getpid(), signal.SIGINT)
+            assert heard == []
+        assert heard == [signal.SIGINT]
+        with pytest.raises(InterruptedRunError):
+            stopped_at_once()
+        assert heard == [signal.SIGINT], "what was heeded is told by the error"
+    finally:
+        signal.signal(signal.SIGINT, before)

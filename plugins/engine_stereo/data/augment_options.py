@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, field_validator
 
 from engine_stereo.options import Options
 
@@ -49,6 +49,28 @@ class Erase(Options):
     size: Sides = Field((50, 100), description="[least, most] px of either side")
 
 
+class Blur(Options):
+    """Less sharp pictures, as of a lens out of focus; polarisation is of the blurred light."""
+
+    probability: Share = Field(0.5, description="how likely an example is blurred")
+    sigma: Factors = Field((0.3, 1.5), description="[least, most] px of the Gaussian's standard deviation")
+    asymmetric: Share = Field(0.0, description="probability that each view has a blur of its own")
+
+
+class Jpeg(Options):
+    """Pictures as a JPEG file gives them back; polarisation is measured before and stays."""
+
+    probability: Share = Field(0.5, description="how likely an example is compressed")
+    quality: Sides = Field((30, 95), description="[least, most] of 1 to 100, drawn for each view")
+
+    @field_validator("quality")
+    @classmethod
+    def _known(cls, quality: tuple[int, int]) -> tuple[int, int]:
+        if quality[1] > 100:
+            raise ValueError(f"a quality of {quality[1]}; expected 1 to 100")
+        return quality
+
+
 class Augment(Options):
     """Random changes to every example in training; what is left out is not done. Evaluation sees none of them."""
 
@@ -60,9 +82,14 @@ class Augment(Options):
     scale: Factors | None = Field(
         None, description="[least, most] times the size, and disparity with it; a crop raises the least that it needs"
     )
+    stretch: Factors | None = Field(
+        None, description="[least, most] times the height, and drawn again the width, after scale"
+    )
     y_jitter: float = Field(
         0.0, ge=0, le=16, description="px; rows of the right view move up or down by this at most, tilted"
     )
     colour: Colour | None = Field(None, description="of the pictures")
+    blur: Blur | None = Field(None, description="of the lens")
     noise: Noise | None = Field(None, description="of the sensor")
+    jpeg: Jpeg | None = Field(None, description="of the files")
     erase: Erase | None = Field(None, description="rectangles of the right view")

@@ -10,20 +10,16 @@ from pydantic import Field
 
 from engine.contracts import Sample
 from engine.data.options import InnerData
-from engine_stereo.data.augment_options import Augment
-from engine_stereo.data.options import Side
-from engine_stereo.options import Options
+from engine_stereo.data.buckets import CutOptions
 
 if TYPE_CHECKING:
     import numpy as np
 
 
-class AugmentedOptions(Options):
+class AugmentedOptions(CutOptions):
     """Options of the data set `augmented`."""
 
     of: InnerData = Field(description="the table of another data set")
-    crop: tuple[Side, Side] | None = Field(None, description="[height, width] in px; at random in training, the middle")
-    augment: Augment | None = Field(None, description="random changes in training, before the crop")
 
 
 class Augmented:
@@ -44,13 +40,9 @@ class Augmented:
 
     def sample(self, index: int, rng: np.random.Generator | None) -> Sample:
         """Example `index`, augmented where there is `rng`; its errors, and InputError as `augmented` raises it."""
-        from engine_stereo.data.augment import augmented
-        from engine_stereo.data.reading import cropped
+        from engine_stereo.data.augment import shown
 
-        sample, options = self._whole.sample(index, rng), self.options
-        if rng is not None and options.augment is not None:
-            return augmented(sample, options.augment, rng, options.crop)
-        return sample if options.crop is None else cropped(sample, options.crop, rng)
+        return shown(self._whole.sample(index, rng), self.options, rng)
 
     def whole(self, index: int) -> Sample:
         """Example `index` of the other set, whole and without augmentation."""
@@ -68,4 +60,4 @@ class Augmented:
     def _augment(self, inner: Any, sample: Sample, rng: np.random.Generator) -> Sample:
         from engine_stereo.data.augment import cut_after_base
 
-        return cut_after_base(inner(sample, rng), self.options.augment, rng, self.options.crop)
+        return cut_after_base(inner(sample, rng), self.options.augment, rng, self.options.window(rng))

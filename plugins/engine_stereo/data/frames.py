@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from engine.contracts import Sample
 from engine.errors import InputError
 from engine_stereo.data.calibration import Calibration
+from engine_stereo.data.curate import curated
 from engine_stereo.data.options import FramesOptions
 from engine_stereo.data.presets import Encoding
 
@@ -75,7 +76,10 @@ class Frames:
 
     def __init__(self, frames: Sequence[Frame], options: FramesOptions, root: Path | None = None) -> None:
         self.options = options
-        self.frames = list(_part(frames, options)[: options.limit])
+        chosen = _part(frames, options)
+        if options.curate is not None:
+            chosen = curated(chosen, options.curate)
+        self.frames = list(chosen[: options.limit])
         self.root = root
         if options.polarimetry is not None and not any(frame.polarization for frame in self.frames):
             raise InputError("'polarimetry' has no effect: these examples have no files of polarisation")
@@ -103,14 +107,10 @@ class Frames:
         DamagedDataError for a file that cannot be read, WorldError for one that is missing, InputError for parts whose
         sizes differ and for a crop that does not fit, IndexError for an index that is not there.
         """
-        from engine_stereo.data.augment import augmented
-        from engine_stereo.data.reading import cropped
+        from engine_stereo.data.augment import shown
 
         options = self.options
-        sample = self._read(index, options.right_truth if rng is None else options.both_truths)
-        if rng is not None and options.augment is not None:
-            return augmented(sample, options.augment, rng, options.crop)
-        return sample if options.crop is None else cropped(sample, options.crop, rng)
+        return shown(self._read(index, options.right_truth if rng is None else options.both_truths), options, rng)
 
     def whole(self, index: int) -> Sample:
         """Example `index` without crop and augmentation; errors as of `sample`."""
@@ -120,7 +120,7 @@ class Frames:
         """The whole example with the base's answer to it as training sees it; InputError as of `cut_after_base`."""
         from engine_stereo.data.augment import cut_after_base
 
-        return cut_after_base(sample, self.options.augment, rng, self.options.crop)
+        return cut_after_base(sample, self.options.augment, rng, self.options.window(rng))
 
     def _read(self, index: int, both: bool) -> Sample:
         from engine_stereo.data.reading import read, scaled

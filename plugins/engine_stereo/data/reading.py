@@ -108,8 +108,13 @@ def scaled(sample: Sample, scale: float) -> Sample:
     """
     if scale == 1:
         return sample
+    height, width = (max(1, round(side * scale)) for side in sample["left"].shape[1:])
+    return sized(sample, height, width)
+
+
+def sized(sample: Sample, height: int, width: int) -> Sample:
+    """The example in another size; what becomes of its fields is told at `scaled`."""
     full_height, full_width = sample["left"].shape[1:]
-    height, width = max(1, round(full_height * scale)), max(1, round(full_width * scale))
     rows, columns = _centres(height, full_height), _centres(width, full_width)
     result: Sample = {}
     for name, value in sample.items():

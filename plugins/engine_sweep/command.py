@@ -1,0 +1,158 @@
+"""`engine sweep`: search for the values of a recipe's keys that give the best figure."""
+
+from __future__ import annotations
+
+import json as jsons
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from engine.errors import DivergedError, GateRefusedError, InputError, InterruptedRunError, WorldError
+from engine.files import held
+
+if TYPE_CHECKING:
+    from engine_sweep.sweep import Sweep
+
+NEEDED = ("optuna", "sqlalchemy", "matplotlib")
+
+
+def sweep(
+    recipe: Annotated[
+        Path,
+        typer.Argument(metavar="RECIPE", help="A recipe (TOML), or the directory of a run.", show_default=False),
+    ],
+    overrides: Annotated[
+        list[str],
+        typer.Option(
+            "--set",
+            metavar="KEY=RANGE|VALUE",
+            help="A range: log(a,b), uniform(a,b), range(a,b), int(a,b), choice(x,y,...); or a value for all trials.",
+        ),
+    ] = [],  # noqa: B006  # typer copies the default, and None would need a second type
+    trials: Annotated[int, typer.Option("--trials", min=1, metavar="N", help="Trials in all.")] = 20,
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, metavar="N", help="Processes that work on trials at once.")
+    ] = 1,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            "--metric",
+            metavar="NAME",
+            help="What decides, on validation data after the last stage; else evaluate.best, or the first of key.",
+            show_default=False,
+        ),
+    ] = None,
+    maximize: Annotated[bool, typer.Option("--maximize", help="The largest figure is the best.")] = False,
+    pruner: Annotated[
+        Literal["median", "halving", "none"],
+        typer.Option("--pruner", help="What gives a trial up by its figures on the way."),
+    ] = "median",
+    prune_after: Annotated[
+        int, typer.Option("--prune-after", min=0, metavar="N", help="Trials that end before `median` gives one up.")
+    ] = 5,
+    seed: Annotated[int, typer.Option("--seed", help="What the trials' values follow from.")] = 0,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Only go on with a sweep that was begun; without it one is begun if need be."),
+    ] = False,
+    runs: Annotated[Path, typer.Option("--runs", help="Where run directories are.")] = Path("runs"),
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")] = False,
+) -> None:
+    """Search for the values of some keys that give the best figure after the last stage.
+
+    Each trial is a run. The first one has the recipe's own values, where they lie within the ranges. Stages before the
+    first swept one are trained once. A gate that says no, training that diverges, and the pruner, which looks at every
+    evaluation of the swept stages (evaluate_every), give a trial up. The same command goes on after an interruption,
+    and with more trials.
+
+    Into runs/RECIPE-sweep-ID: study.db, sweep.json, trials.csv, pictures, and best.json, a recipe to run.
+
+        engine sweep recipe.toml --set 'stage.C.optimizer.lr=log(1e-5,1e-3)' --trials 20
+
+        engine sweep recipe.toml --set 'stage.C.optimizer.lr=log(1e-5,1e-3)' --trials 40 --workers 2
+
+        engine sweep recipe.toml --set 'stage.C.schedule.name=choice(cosine,one-cycle)' --set stage.C.steps=50
+    """
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        raise WorldError(
+            f"`engine sweep` needs {' and '.join(missing)}, which is not installed: "
+            'pip install "experiment-engine[sweep]"'
+        )
+    from engine_sweep.space import split
+    from engine_sweep.sweep import planned
+
+    fixed, swept = split(overrides)
+    asked, own = planned(recipe, fixed, swept, metric, maximize, pruner, prune_after, seed, runs)
+    if resume and not asked.folder.is_dir():
+        raise InputError(f"there is no sweep {asked.folder} to go on with", "the same command without --resume")
+    say: Callable[[str], None] = lambda text: typer.echo(text, err=json)  # noqa: E731  # as short as it is
+    found = search(asked, own, trials, workers, say, json)
+    if json:
+        typer.echo(jsons.dumps(found, indent=1))
+
+
+def search(
+    asked: Sweep, own: Any, trials: int, workers: int, say: Callable[[str], None], told_on_error: bool = False
+) -> dict[str, Any]:
+    """Carry a sweep out to its end, from wherever it stands; what it found.
+
+    Raises InterruptedRunError, GateRefusedError or DivergedError where no trial came to an end, and what trials raise.
+    """
+    from multiprocessing import get_context
+
+    from engine_sweep import plots, results
+    from engine_sweep.study import open_study, take_up
+    from engine_sweep.trial import share
+    from engine_sweep.workers import left, still_at_work, work, work_together
+
+    asked.folder.mkdir(parents=True, exist_ok=True)
+    with held(asked.folder / "sweep.lock", f"the sweep {asked.folder} is still going on"):
+        still_at_work(asked)
+        study = open_study(asked)
+        values = asked.own(own)
+        if not study.get_trials(deepcopy=False) and values is not None:
+            study.enqueue_trial(values)
+        taken_up = take_up(study)
+        todo = left(asked, study, trials)
+        say(f"{asked.folder}: trials to do: {todo}" + (f", {taken_up} of them interrupted" if taken_up else ""))
+        if asked.pruner != "none" and todo and not _measured_on_the_way(asked, own):
+            say("no swept stage is measured on the way, so no trial is given up by its figures: set evaluate_every")
+        try:
+            if todo and (told := share(asked, study, own)):
+                say(told)
+            if workers == 1:
+                work(asked, get_context().Semaphore(todo), say)
+            elif todo:
+                work_together(asked, workers, todo, told_on_error)
+        except InterruptedRunError as stopped:
+            over = trials - left(asked, study, trials)
+            raise InterruptedRunError(
+                f"{stopped}; {over} of {trials} trials are over: the same command goes on"
+            ) from None
+        finally:
+            found = results.document(asked, study, values)
+            results.write(asked, found)
+        for line in results.lines(asked, found):
+            say(line)
+        if found["best"] is None:
+            raise _none_ended(found)
+        results.write_best(asked, found, own.name)
+        for line in results.verdict(asked, found):
+            say(line)
+        say("pictures: " + ", ".join(str(path) for path in plots.draw(asked, study)))
+    return found
+
+
+def _measured_on_the_way(asked: Sweep, own: Any) -> bool:
+    stages = own.stages[asked.first_swept(own) :]
+    return len(stages) > 1 or any((stage.train.evaluate_every or stage.steps) < stage.steps for stage in stages)
+
+
+def _none_ended(found: dict[str, Any]) -> GateRefusedError | DivergedError:
+    reasons = [trial["reason"] for trial in found["trials"]]
+    kind = DivergedError if all("not finite" in reason for reason in reasons) else GateRefusedError
+    return kind(f"none of {len(reasons)} trials came to its end; the last one: {reasons[-1]}")
