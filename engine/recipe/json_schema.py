@@ -36,7 +36,7 @@ NAMED: Mapping[type[PluginTable], tuple[Kind, str]] = {
 LAID_OVER = (tables.ModelTable, tables.InjectionTable, tables.DataTable)
 """Those of which a recipe that extends another one may write a part."""
 
-WHOLE = {
+WHOLE: Schema = {
     "required": ["name", "model", "data"],
     "properties": {
         "model": {"required": ["plugin"]},
@@ -68,7 +68,7 @@ def recipe_schema(plugins: Plugins) -> Schema:
         _set_within(name, own, plugins.names("datasets"), made)
     _spell_stages(made["Stage"], made["Train"])
     whole["properties"]["extends"] = {"type": "string", "description": "the recipe that this one is laid over"}
-    del whole["required"]
+    del whole["required"], made["Data"]["required"]
     either = [{"required": ["extends"]}, WHOLE]
     return {"$schema": DIALECT, **_for_toml({**whole, "$defs": made}), "anyOf": either}
 
