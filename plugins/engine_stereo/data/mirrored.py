@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from pydantic import Field
 
 from engine.contracts import Sample
 from engine.data.options import InnerData
 from engine.errors import InputError
 from engine_stereo.options import Options
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class MirroredOptions(Options):
@@ -36,6 +38,8 @@ class Mirrored:
 
     def sample(self, index: int, rng: np.random.Generator | None) -> Sample:
         """Example `index`: `left` is the right view in the mirror, and `right` the left one; InputError without two."""
+        import numpy as np  # the options are imported by every command
+
         from engine_stereo.data.augment_geometry import VIEWS, mirrored
 
         sample = self._whole.sample(index, rng)
