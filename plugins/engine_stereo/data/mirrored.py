@@ -38,7 +38,6 @@ class Mirrored:
 
     def sample(self, index: int, rng: np.random.Generator | None) -> Sample:
         """Example `index`: `left` is the right view in the mirror, and `right` the left one; InputError without two."""
-        import numpy as np  # the options are imported by every command
 
         from engine_stereo.data.augment_geometry import VIEWS, mirrored
         from engine_stereo.data.reading import is_picture
