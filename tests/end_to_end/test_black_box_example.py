@@ -40,9 +40,9 @@ def pictures() -> dict[str, torch.Tensor]:
 
 
 def blind(fields: dict[str, torch.Tensor]) -> Prediction:
-    """A matcher that finds nothing in the left columns, says so, and fills them with the farthest that it knows."""
+    """A matcher that finds nothing in some columns of each pair, says so, and fills them with the farthest it knows."""
     matched = torch.ones_like(fields["disparity"])
-    matched[..., :14] = 0
+    matched[0, ..., 4:18], matched[1, ..., 22:36] = 0, 0
     return Prediction(torch.where(matched > 0, fields["disparity"], 1.0), confidence=matched)
 
 
