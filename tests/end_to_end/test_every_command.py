@@ -116,6 +116,39 @@ def test_the_recipe_for_a_checkout_is_checked_as_the_page_says(engine: Command, 
     assert len(trained) == 3
 
 
+def test_every_command_of_the_page_on_deployment_runs(engine: Command, tmp_path: Path) -> None:
+    (tmp_path / "small.toml").write_text(
+        f"""
+        name = "small"
+        [model]
+        plugin = "checkout"
+        preset = "foundation_stereo"
+        checkout = "{STAND_IN}"
+        max_disp = 64
+        allow_random_backbone = true
+        [data]
+        train = {{ plugin = "polarized_scenes", split = "train", count = 2, height = 64, width = 96 }}
+        val = {{ plugin = "polarized_scenes", split = "val", count = 2, height = 64, width = 96 }}
+        [train]
+        batch_size = 2
+        losses = [{{ name = "sequence" }}]
+        [evaluate]
+        metrics = [{{ name = "epe" }}]
+        key = ["epe/all"]
+        [[stage]]
+        name = "A"
+        trainable = ["base.update_block.**"]
+        steps = 1
+        """
+    )
+    assert engine("run", "small.toml", "--set", "model.train_iters=2").code == 0
+    (run,) = (tmp_path / "runs" / "small").iterdir()
+    for words in commands("docs/deploy.md"):
+        done = engine(*(str(run) if word == "RUN" else word for word in words))
+        assert done.code == 0, f"{words}: {done.err}"
+    assert (tmp_path / "network.json").is_file()
+
+
 def test_the_sweep_of_its_page_runs(engine: Command, tmp_path: Path) -> None:
     """With one trial; what sweeps promise is tested in tests/engine_sweep."""
     shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
@@ -130,6 +163,7 @@ RUN = {
     "README.md": "end_to_end/test_documents.py",
     "docs/compare.md": "end_to_end/test_documents.py",
     "docs/data.md": "end_to_end/test_every_command.py",
+    "docs/deploy.md": "end_to_end/test_every_command.py",
     "docs/editors.md": "end_to_end/test_every_command.py",
     "docs/examples/black_box.md": "end_to_end/test_black_box_example.py",
     "docs/examples/thermal.md": "end_to_end/test_thermal_example.py",
