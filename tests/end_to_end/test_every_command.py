@@ -132,6 +132,7 @@ RUN = {
     "docs/data.md": "end_to_end/test_every_command.py",
     "docs/editors.md": "end_to_end/test_every_command.py",
     "docs/examples/black_box.md": "end_to_end/test_black_box_example.py",
+    "docs/examples/digits.md": "end_to_end/test_digits_example.py",
     "docs/examples/thermal.md": "end_to_end/test_thermal_example.py",
     "docs/few_labels.md": "end_to_end/test_few_labels.py",
     "docs/foundation_stereo.md": "end_to_end/test_every_command.py",
@@ -162,6 +163,7 @@ NOT_RUN = {
     ".venv-peers-lightning/bin/python benchmarks/resume/peer_lightning.py --help": "the same",
     'pip install -c constraints.txt -e ".[stereo]"': "the package index; the tests' environment is made so",
     'pip install -c constraints.txt -e ".[stereo]" pytest': "the same",
+    'pip install -e ".[examples]"': "the same",
     "python3 -m venv .venv": "the same",
     ". .venv/bin/activate": "the same",
     "git clone https://github.com/NVlabs/FoundationStereo ../FoundationStereo": "others' code, from the network",
@@ -189,7 +191,7 @@ def test_the_lists_name_what_there_is() -> None:
     lines = {line for _, line in typed()}
     assert (ELSEWHERE.keys() | NOT_RUN.keys()) - lines == set()
     for page, test in RUN.items():
-        assert Path(page).name in (ROOT / "tests" / test).read_text()
+        assert Path(page).stem in (ROOT / "tests" / test).read_text()
 
 
 NO_COMMANDS = {
@@ -228,13 +230,14 @@ NO_RECIPES = {
 HEADS = {
     "polarimetry = ": '[data.train]\nplugin = "dofp"\nroot = "/data/dofp"\n',
     "curate = ": '[data.train]\nplugin = "kitti2015"\nroot = "/data/kitti"\n',
-    "losses = ": "[train]\n",
 }
 """What stands above a block that is a part of a table."""
 
 
 EXAMPLES = ROOT / "docs" / "examples"
-OF_ITS_OWN = {f"docs/examples/{name}.md": EXAMPLES / name / f"{name}.toml" for name in ("black_box", "thermal")}
+OF_ITS_OWN = {
+    f"docs/examples/{name}.md": EXAMPLES / name / f"{name}.toml" for name in ("black_box", "digits", "thermal")
+}
 """Pages whose blocks are parts of another recipe than the main one."""
 
 
