@@ -123,7 +123,10 @@ def _sentence(schema: Schema) -> str:
 
 
 def _plain(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+    """On one line, with what Markdown would take for a tag, for stress or for the end of a cell kept as it is."""
+    marks = {"<": "&lt;", "*": "\\*"}
+    words = re.sub(r"`[^`]*`|[<*]", lambda found: marks.get(found[0], found[0]), " ".join(text.split()))
+    return words.replace("|", "\\|")
 
 
 def _default(value: Schema) -> str:

@@ -41,14 +41,13 @@ def on_config(config: MkDocsConfig) -> None:
 
 
 def _expanded(entries: list[Any]) -> Iterator[Any]:
-    """`docs/hooks/*.md` becomes the pages by name, README first; none that another entry names is there twice."""
+    """`docs/hooks/*.md` becomes the pages by name, README first."""
     for entry in entries:
         if isinstance(entry, dict):
             yield {title: list(_expanded(of)) if isinstance(of, list) else of for title, of in entry.items()}
         elif "*" in entry:
-            named = {other for other in entries if isinstance(other, str)}
             paths = sorted(ROOT.glob(entry), key=lambda path: (path.stem != "README", path.name))
-            yield from ({_title(path): uri} for path in paths if (uri := _uri(path)) not in named)
+            yield from ({_title(path): _uri(path)} for path in paths)
         else:
             yield entry
 

@@ -1,7 +1,7 @@
 """Train a base network and the auxiliary module that corrects it, in stages declared as data.
 
-As a library: `load_recipe` gives what `plan`, `run`, `evaluate` and `check_feasibility` take (docs/library.md). They
-are imported when they are first asked for, so that `import engine` costs nothing.
+As a library: `load_recipe` gives what all others take (docs/library.md). They are imported when they are first asked
+for, so that `import engine` costs nothing.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from engine.version import __version__
 
 if TYPE_CHECKING:
-    from engine.library import check_feasibility, evaluate, load_recipe, plan, run
+    from engine.library import check_feasibility, evaluate, load_recipe, load_system, plan, run, samples
 
-__all__ = ["__version__", "check_feasibility", "evaluate", "load_recipe", "plan", "run"]
+__all__ = ["__version__", "check_feasibility", "evaluate", "load_recipe", "load_system", "plan", "run", "samples"]
 
 
 def __getattr__(name: str) -> Any:

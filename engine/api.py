@@ -15,7 +15,16 @@ DECLARATION = "ENGINE_API"
 """The name in a plugin's module under which it says the version; without it, it is taken for one of this version."""
 
 PUBLIC: Mapping[str, Sequence[str]] = {
-    "engine": ("__version__", "check_feasibility", "evaluate", "load_recipe", "plan", "run"),
+    "engine": (
+        "__version__",
+        "check_feasibility",
+        "evaluate",
+        "load_recipe",
+        "load_system",
+        "plan",
+        "run",
+        "samples",
+    ),
     "engine.contracts": (
         "Ablation",
         "Base",

@@ -78,7 +78,7 @@ class Injection(Protocol):
         ...
 
     def correctable(self, batch: Batch) -> Tensor:
-        """(B, 1, H, W) bool: valid pixels at which the signal can say anything (seen by both views, in the image)."""
+        """(B, 1, H, W) bool: valid places, of the value's height and width, at which the signal can say anything."""
         ...
 
 

@@ -120,7 +120,9 @@ def _no_match(
     pattern: str, where: str, present: list[str], modules: list[str], tensors: list[str], absent: str | None
 ) -> Problem:
     if _names_nothing(pattern, present, tensors):
-        return Problem(where, f"pattern '{pattern}' names modules without parameters, in which nothing can train")
+        what = f"pattern '{pattern}' names modules without parameters, in which nothing can train"
+        others = dict.fromkeys(name.partition(".")[0] for name in tensors)
+        return Problem(where, what, f"a pattern for {' or '.join(others)}" if others else "")
     if absent and any(matches(pattern, name) for name in modules if name not in present):
         return Problem(where, f"pattern '{pattern}' selects only {absent}, which is off in this stage")
     if any(matches(pattern, name) for name in present):

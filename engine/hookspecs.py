@@ -100,7 +100,11 @@ def engine_exports(register: Register) -> None:
 
 @hookspec
 def engine_gates(register: Register) -> None:
-    """Bring gates: `register(name, options, factory, needs=names)`; `names(options)` lists the metrics they read."""
+    """Bring gates: `register(name, options, factory, needs=names)`; `names(options)` lists the metrics they read.
+
+    `feasibility=True` marks a gate that tells, before a stage trains, whether a correction within its bound can do what
+    it is for: `engine check-feasibility` asks it where a recipe uses it, in place of the engine's own.
+    """
 
 
 @hookspec

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,12 +19,14 @@ from engine.recipe import load as recipes
 from engine.runs import directory
 
 if TYPE_CHECKING:
-    from engine.contracts import Ablation, Evaluation
+    from engine.contracts import Ablation, Evaluation, Verdict
     from engine.gates.feasibility import FeasibilityReport
+    from engine.prediction import Batch
     from engine.recipe.schema import Recipe
     from engine.runs.history import RunHistory
     from engine.runs.planning import Plan
     from engine.stages.session import Session
+    from engine.system import System
 
 Listener = Callable[[Any], None]
 
@@ -80,10 +83,31 @@ def run(
         return read_run(folder)
 
 
+def load_system(recipe: Recipe, *, weights: Path | str | None = None, listener: Listener | None = None) -> System:
+    """Base and injection in evaluation mode on the device: a torch module that answers a batch with a Prediction.
+
+    weights: as in `evaluate`. Its children are `base` and `injection`, which is None where the recipe has none.
+    """
+    from engine.runs.weights import weights_file
+
+    with _session(recipe, listener) as session:
+        return session.system(None if weights is None else weights_file(Path(weights)))
+
+
+def samples(recipe: Recipe, count: int = 1, *, listener: Listener | None = None) -> list[Batch]:
+    """The first `count` samples of the recipe's validation data, or all where there are fewer, as batches of one."""
+    from engine.data.loader import Fixed, evaluation_batches, to_device
+
+    with _session(recipe, listener) as session:
+        batches = evaluation_batches(Fixed(session.dataset("val")), 1, workers=0, pin=False)
+        return [to_device(batch, session.device) for batch in islice(batches, count)]
+
+
 def evaluate(
     recipe: Recipe,
     *,
     weights: Path | str | None = None,
+    system: System | None = None,
     warp: Literal["pred", "gt"] = "pred",
     ablation: Ablation = "none",
     listener: Listener | None = None,
@@ -91,13 +115,16 @@ def evaluate(
     """The recipe's metrics on its validation data, those of the base alone beside those of the corrected system.
 
     weights: a file, a run (the last stage it finished), a stage's folder or a checkpoint's; without it those that
-    [model] names. ablation: take the auxiliary signal from another sample, or blank it.
+    [model] names. system: what `load_system` gave, changed or not, in place of weights. ablation: take the auxiliary
+    signal from another sample, or blank it.
     """
     from engine.runs.measuring import measure
     from engine.runs.weights import weights_file
 
+    if weights is not None and system is not None:
+        raise InputError("`system` has its weights, and `weights` names others", "give one of them")
     with _session(recipe, listener) as session:
-        return measure(session, None if weights is None else weights_file(Path(weights)), warp, ablation)
+        return measure(session, None if weights is None else weights_file(Path(weights)), warp, ablation, system=system)
 
 
 def check_feasibility(
@@ -107,8 +134,10 @@ def check_feasibility(
     weights: Path | str | None = None,
     folder: Path | str = "runs/feasibility",
     listener: Listener | None = None,
-) -> FeasibilityReport:
-    """Hold the base's held-out error against the bound of the correction; `report.decision.status` is the verdict.
+) -> FeasibilityReport | Verdict:
+    """Hold the base's held-out error against the bound of the correction; `status` of the answer is the verdict.
+
+    A FeasibilityReport, or where the recipe uses a plugin's gate on feasibility, the Verdict of that gate.
 
     stage: the stage that would start, by default the first. weights: as in `evaluate`; needed where the stage starts
     from what another will have learnt. Figures and picture are written to `folder`.

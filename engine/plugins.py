@@ -45,6 +45,11 @@ HOOK_OF_EVENT: Mapping[type, str] = {
     events.Note: "engine_note",
 }
 
+HOOKS = [name for name in vars(hookspecs) if name.startswith("engine_")]
+
+MARK = f"{hookspecs.PROJECT}_impl"
+"""The attribute by which @hookimpl marks a function."""
+
 TRACE = "ENGINE_PLUGIN_TRACE"
 """Set to 1, this variable has every call of a hook told on standard error."""
 
@@ -198,7 +203,8 @@ class Plugins:
             return [f"there is no plugin file {path}"]
         if self._manager.has_plugin(str(path)):
             return []
-        return self._add(str(path), str(path), lambda: _import_file(path))
+        reasons = self._add(str(path), str(path), lambda: _import_file(path))
+        return [f"the plugin {path.name} could not be loaded: {reason}" for reason in reasons]
 
     def add_installed(self, name: str, distribution: str, load: Callable[[], object]) -> None:
         """Load one installed plugin; what is wrong with it goes to `broken`."""
@@ -213,6 +219,7 @@ class Plugins:
                 module = load()
             with guarded("it could not be registered"):
                 _check_version(module)
+                _check_arguments(module)
                 self._manager.register(module, name=name)
             mistakes = self._mistakes(name)
             if not mistakes:
@@ -231,19 +238,18 @@ class Plugins:
 
     def _mistakes(self, name: str) -> list[str]:
         """Hooks of a registered plugin that would never be called, or that the engine does not call."""
-        known = [hook for hook in vars(hookspecs) if hook.startswith("engine_")]
         plugin = self._manager.get_plugin(name)
         mistakes = []
         for hook in self._manager.get_hookcallers(plugin) or []:
             implementation = next(impl for impl in hook.get_hookimpls() if impl.plugin is plugin)
             if not hook.has_spec():
-                near = nearest(hook.name, known, count=1)
+                near = nearest(hook.name, HOOKS, count=1)
                 mistakes.append(f"there is no hook {hook.name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
             elif implementation.wrapper or implementation.hookwrapper:
                 mistakes.append(f"{hook.name!r} is a hook wrapper; the engine calls plain implementations only")
-        for hook_name in known:
+        for hook_name in HOOKS:
             function = getattr(plugin, hook_name, None)
-            if inspect.isroutine(function) and not hasattr(function, f"{hookspecs.PROJECT}_impl"):
+            if inspect.isroutine(function) and not hasattr(function, MARK):
                 mistakes.append(f"{hook_name!r} is not marked; put @hookimpl above it")
         return mistakes
 
@@ -370,3 +376,17 @@ def _check_version(module: object) -> None:
             f"it is made for version {made_for} of the engine's API, and this engine has version {api.VERSION}; "
             f"install {cure}"
         )
+
+
+def _check_arguments(module: object) -> None:
+    """Refuse hooks that want arguments which the engine does not give; pluggy says so in three lines."""
+    for hook in HOOKS:
+        function = getattr(module, hook, None)
+        if not inspect.isroutine(function) or not hasattr(function, MARK):
+            continue
+        given = list(inspect.signature(getattr(hookspecs, hook)).parameters)
+        asked = [each.name for each in inspect.signature(function).parameters.values() if each.default is each.empty]
+        unknown = [name for name in asked if name not in given]
+        if unknown:
+            takes, gives = ", ".join(map(repr, unknown)), ", ".join(map(repr, given))
+            raise PluginError(f"{hook!r} takes {takes}; the engine calls it with {gives}, by that name")

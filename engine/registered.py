@@ -67,7 +67,7 @@ EXTRAS: Mapping[Kind, tuple[str, ...]] = {
     "datasets": ("files",),
     "losses": (),
     "metrics": ("produces",),
-    "gates": ("needs",),
+    "gates": ("needs", "feasibility"),
     "inspections": (),
     "pictures": (),
     "trackers": (),
@@ -111,7 +111,7 @@ class Registered:
     """One thing that a plugin brings: its options model, its factory, and who brought it.
 
     extra: `target`, `weights` and `reach` of models, `exports` of inputs, `files` of data sets, `produces` of metrics,
-    `needs` of gates.
+    `needs` and `feasibility` of gates.
     """
 
     kind: Kind
@@ -217,7 +217,8 @@ def check(thing: Registered) -> None:
     if not isinstance(thing.name, str) or not thing.name:
         raise PluginError(f"{label}: the name must be a text that is not empty")
     if not (isinstance(thing.options, type) and issubclass(thing.options, BaseModel)):
-        raise PluginError(f"{label}: options must be a pydantic model class, not {thing.options!r}")
+        what = f"the class {thing.options.__name__!r}" if isinstance(thing.options, type) else repr(thing.options)
+        raise PluginError(f"{label}: options must be a class derived from pydantic.BaseModel, not {what}")
     taken = sorted(RESERVED[thing.kind] & thing.options.model_fields.keys())
     if taken:
         raise PluginError(f"{label}: the engine reads {', '.join(taken)} itself; give that option another name")
@@ -257,3 +258,5 @@ def _check_extra(label: str, thing: Registered) -> None:
         raise PluginError(f"{label}: a metric needs produces=, a function from options to the names it yields")
     if thing.kind == "gates" and "needs" in thing.extra and not callable(thing.extra["needs"]):
         raise PluginError(f"{label}: needs must be a function from options to names of metrics")
+    if not isinstance(thing.extra.get("feasibility", False), bool):
+        raise PluginError(f"{label}: feasibility says whether `engine check-feasibility` asks this gate: True or False")

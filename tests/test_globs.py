@@ -3,6 +3,7 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from toy_world import system
@@ -95,6 +96,17 @@ def test_a_pattern_without_match_lists_near_names_and_its_place() -> None:
 def test_a_module_without_tensors_of_its_own_suggests_crossing_levels() -> None:
     with pytest.raises(InputError, match=r"holds no tensors itself.*'base.encoder.\*\*'"):
         select(system(), ["base.encoder"], [])
+
+
+def test_a_pattern_for_what_has_no_parameters_says_so_and_names_what_has_some() -> None:
+    bare = system()
+    bare.base = torch.nn.Sequential(torch.nn.ReLU())
+    for pattern in ("base", "base.**", "base.0"):
+        with pytest.raises(InputError) as error:
+            select(bare, [pattern], [])
+        (problem,) = error.value.problems
+        assert problem.what == f"pattern '{pattern}' names modules without parameters, in which nothing can train"
+        assert problem.expected == "a pattern for injection"
 
 
 def test_a_pattern_for_the_absent_injection_says_that_it_is_off() -> None:

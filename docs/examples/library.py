@@ -9,6 +9,7 @@ from pathlib import Path
 
 import engine
 from engine import events
+from engine.gates.feasibility import FeasibilityReport
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "s2m2_pol.toml"
 
@@ -43,7 +44,8 @@ def main() -> None:
     print(f"{done.name} is {done.state}, its stages are {[stage.state for stage in done.stages]}")
 
     report = engine.check_feasibility(recipe, stage="B", weights=done.path / "stage-A")
-    print(f"feasible: {report.decision.status}; base error {report.figures.equal.error:.2f} px")
+    assert isinstance(report, FeasibilityReport)  # another gate on feasibility would give its verdict
+    print(f"feasible: {report.status}; base error {report.figures.equal.error:.2f} px")
 
     for ablation in ("none", "shuffle"):
         measured = engine.evaluate(recipe, weights=done.path, ablation=ablation)

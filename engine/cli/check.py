@@ -34,6 +34,7 @@ def check(
     from engine.errors import InputError, Problem
 
     problems: list[Problem] = []
+    advice: list[str] = []
     found: list[dict[str, Any]] = []
     for path in recipes:
         try:
@@ -41,6 +42,7 @@ def check(
             unseen = check_globs(recipe)
         except InputError as error:
             problems += error.problems
+            advice += [error.advice] if error.advice else []
             found.append({"recipe": path, "good": False, "problems": [vars(problem) for problem in error.problems]})
         else:
             names = [stage.name for stage in recipe.stages]
@@ -63,7 +65,7 @@ def check(
     if json:
         print_json({"recipes": found})
     if problems:
-        raise InputError(problems)
+        raise InputError(problems, "\n".join(dict.fromkeys(advice)))
 
 
 def check_globs(recipe: Recipe) -> str:

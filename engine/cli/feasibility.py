@@ -35,17 +35,18 @@ def check_feasibility(
 ) -> None:
     """Hold the base's held-out error against the bound of the correction, before hours are spent.
 
-    The same code as the gate `feasibility`, with the parameters of the stage's gate, or of the recipe's first one where
-    the stage has none. Exit code 4 when it fails. Too few images for a verdict (UNDETERMINED) are no failure here,
-    though a run stops at such a gate unless the recipe accepts it.
+    What the stage's gate on feasibility would say, or the recipe's first one where the stage has none: the engine's
+    `feasibility`, or a plugin's that says so of itself. Exit code 4 when it fails. Too few images for a verdict
+    (UNDETERMINED) are no failure here, though a run stops at such a gate unless the recipe accepts it.
 
         engine check-feasibility recipe.toml --stage A
 
         engine check-feasibility recipe.toml --stage B --weights runs/RECIPE/RUN/stage-A
     """
-    from engine.gates.feasibility_text import render
+    from engine.contracts import Verdict
+    from engine.gates.feasibility_text import render, render_verdict
     from engine.gates.gate import PICTURE_FILE
-    from engine.runs.measuring import feasibility, stage_named, starting_weights
+    from engine.runs.measuring import feasibility, feasibility_gate, stage_named, starting_weights, told
 
     asked = read_recipe(recipe, overrides)
     out = console(as_json=json)
@@ -56,11 +57,13 @@ def check_feasibility(
         out.print(f"weights: {file or session.pretrained() or 'fresh'}", soft_wrap=True, markup=False)
     report = feasibility(session, chosen, file, out_dir)
     if json:
-        print_json(report.to_dict())
+        print_json(told(report) if isinstance(report, Verdict) else report.to_dict())
+    elif isinstance(report, Verdict):
+        out.print(render_verdict(feasibility_gate(asked, chosen).check, report), soft_wrap=True)
     else:
         out.print(render(report))
         picture = out_dir / PICTURE_FILE
         if picture.is_file():
             out.print(f"picture: {picture}", soft_wrap=True, markup=False)
-    if report.decision.status == "fail":
+    if report.status == "fail":
         raise typer.Exit(4)

@@ -42,16 +42,24 @@ def inspect(
     samples: Annotated[
         int, typer.Option("--samples", min=1, metavar="N", help="Look at this many samples, evenly spread.")
     ] = 8,
+    drawn: Annotated[
+        bool,
+        typer.Option("--drawn", help="Look at the first samples that training draws, as it sees them."),
+    ] = False,
     overrides: SetOption = [],  # noqa: B006  # typer copies the default, and None would need a second type
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for the pictures.")] = Path("runs/inspect"),
     json: JsonOption = False,
 ) -> None:
     """Measure samples of a data set, as evaluation reads them, and say what is wrong with them and what to do.
 
+    With --drawn they are cut and augmented as in training, and the pictures show what its random changes make of them.
+
     Plugins bring inspections of what they know (`engine plugins` lists them). Exit code 2 where training on the data
     would give garbage; warnings alone give 0.
 
         engine data inspect recipe.toml
+
+        engine data inspect recipe.toml --drawn
 
         engine data inspect own.csv --samples 20
 
@@ -61,7 +69,7 @@ def inspect(
     from engine.data.inspection import shared
 
     out = console(as_json=json)
-    sources, plugins, fields = _opened(path, name, overrides, out)
+    sources, plugins, fields = _opened(path, name, overrides, out, samples if drawn else None)
     results: list[Inspected] = []
     for part, source in sources.items():
         inspections: dict[str, Inspection] = {"fields": fields()}
@@ -88,12 +96,18 @@ def inspect(
         raise typer.Exit(2)
 
 
-def _opened(path: Path, name: str | None, overrides: list[str], out: Console) -> tuple[dict[str, Source], Plugins, Any]:
-    """The data sets by part, the plugins, and what makes the inspection of their fields."""
+def _opened(
+    path: Path, name: str | None, overrides: list[str], out: Console, draws: int | None
+) -> tuple[dict[str, Source], Plugins, Any]:
+    """The data sets by part, the plugins, and what makes the inspection of their fields.
+
+    draws: so many of a recipe's training, and nothing else.
+    """
     from functools import partial
 
+    from engine.data.drawn import drawn
     from engine.data.inspect_fields import FieldsInspection
-    from engine.data.loader import as_source
+    from engine.data.loader import Order, as_source
     from engine.data.source import Source
     from engine.errors import InputError
     from engine.plugins import load
@@ -105,6 +119,8 @@ def _opened(path: Path, name: str | None, overrides: list[str], out: Console) ->
     elif not _is_recipe(path):
         chosen = _recognised(path, plugins)
     if chosen is not None:
+        if draws is not None:
+            raise InputError("--drawn shows what the first stage of a recipe trains on, and this is none")
         if overrides:
             raise InputError("--set changes a recipe's keys, and this is none")
         dataset = chosen.build(_options(chosen, path))
@@ -112,8 +128,16 @@ def _opened(path: Path, name: str | None, overrides: list[str], out: Console) ->
 
     recipe = read_recipe(path, overrides)
     session = open_session(recipe, out)
+    if draws is not None and (recipe.data.train is None or not recipe.stages):
+        raise InputError("--drawn shows what the first stage of a recipe trains on, and this one trains nothing")
     parts: Sequence[Any] = ("train", "val") if recipe.data.train is not None else ("val",)
-    sources = {part: as_source(session.dataset(part)) for part in parts}
+    if draws is not None:
+        stage = recipe.stages[0]
+        train = as_source(session.dataset("train"))
+        order = Order(len(train), stage.train.batch_size, recipe.seed, stage.name)
+        sources = {"drawn": drawn(train, order, draws)}
+    else:
+        sources = {part: as_source(session.dataset(part)) for part in parts}
     model = recipe.registry.get("models", recipe.model.plugin)
     reach = partial(model.reach, recipe.model.options)
     return sources, recipe.registry, partial(FieldsInspection, model.extra["target"], reach)

@@ -11,10 +11,10 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from engine.commands import COMMANDS
-from engine.errors import EngineError, InputError, WorldError
+from engine.errors import EngineError, InputError, WorldError, nearest
 
-USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
-"""A class of click, or of typer, which has it inside in newer versions."""
+USAGE_ERROR: Any = typer.BadParameter.__bases__[0]
+"""What typer raises where a command is called wrongly; it is at another place in each of typer's versions."""
 
 EPILOG = (
     "Exit codes: 0 done, 1 the world, 2 your input, 3 diverged, 4 a gate said no, 5 interrupted (resume with --resume)."
@@ -48,6 +48,17 @@ class Commands(TyperGroup):
             if shown:
                 with formatter.section(title):
                     formatter.write_dl([(name, self.commands[name].get_short_help_str(limit)) for name in shown])
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; of the options that are proposed for an unknown one, only those that are really like it."""
+        try:
+            return super().invoke(ctx)
+        except USAGE_ERROR as error:
+            proposed = {name.lstrip("-"): name for name in getattr(error, "possibilities", None) or ()}
+            if proposed:  # the two dashes alone make short names alike
+                near = nearest(str(getattr(error, "option_name", "")).lstrip("-"), list(proposed))
+                vars(error)["possibilities"] = [proposed[name] for name in near]
+            raise
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The real command in place of its line in the list; only for a name that is not the engine's plugins load."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,7 +21,7 @@ from engine.cli.opening import (
 )
 
 if TYPE_CHECKING:
-    from rich.tree import Tree
+    from rich.table import Table
 
     from engine.recipe.schema import Stage
     from engine.runs.planning import PlannedStage
@@ -73,7 +73,8 @@ def plan(
     for stage, told in zip(asked.stages, found.stages, strict=True):
         for line in [*_about(stage), f"  {escape(_decided(told))}"]:
             out.print(line, soft_wrap=True, markup=True)
-        out.print(_tree(found.parameters, frozenset(told.trainable)))
+    if found.stages:
+        out.print(_tree(found.parameters, {stage.name: frozenset(stage.trainable) for stage in found.stages}))
     if measured:
         from engine.reporting.tables import cost_table
 
@@ -126,30 +127,41 @@ def _warp(stage: Stage) -> str:
     return f"the ground truth in {first:.0%} of the steps at first, {last:.0%} at the end"
 
 
-def _tree(counts: Mapping[str, int], trainable: frozenset[str]) -> Tree:
-    """Modules with their parameter counts; opened as far as they differ within."""
-    from rich.tree import Tree
+def _tree(counts: Mapping[str, int], trainable: Mapping[str, frozenset[str]]) -> Table:
+    """Modules with their numbers of parameters, a column a stage; opened as far as a stage tells them apart.
 
-    def label(name: str, inside: list[str]) -> str:
-        trains = sum(counts[each] for each in inside if each in trainable)
-        frozen = sum(counts[each] for each in inside) - trains
-        name = escape(name)
-        if not frozen:
-            return f"{name} [green]trains[/green] {trains:,}"
-        if not trains:
-            return f"{name} [dim]frozen {frozen:,}[/dim]"
-        return f"{name} [green]trains[/green] {trains:,}, [dim]frozen {frozen:,}[/dim]"
+    trainable: stage -> the names of the tensors that it trains.
+    """
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
 
-    def grow(branch: Tree, prefix: str, depth: int) -> None:
-        inside = [name for name in counts if name.startswith(prefix)]
-        for child in dict.fromkeys(name[len(prefix) :].split(".")[0] for name in inside):
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("module")
+    table.add_column("parameters", justify="right")
+    for stage in trainable:
+        table.add_column(escape(stage), justify="right")
+
+    def add(label: str, inside: Sequence[str]) -> None:
+        cells = []
+        for chosen in trainable.values():
+            trains = sum(counts[name] for name in inside if name in chosen)
+            whole = not any(name not in chosen for name in inside)
+            cells.append(
+                "[green]trains[/green]" if whole else f"[green]{trains:,}[/green]" if trains else "[dim]frozen[/dim]"
+            )
+        table.add_row(escape(label), f"{sum(counts[name] for name in inside):,}", *cells)
+
+    def grow(prefix: str, depth: int) -> None:
+        for child in dict.fromkeys(name[len(prefix) :].split(".")[0] for name in counts if name.startswith(prefix)):
             full = prefix + child
-            below = [name for name in inside if name == full or name.startswith(full + ".")]
-            twig = branch.add(label(child, below))
-            mixed = len({name in trainable for name in below}) > 1
-            if mixed or depth < DEPTH:
-                grow(twig, full + ".", depth + 1) if full not in counts else None
+            below = [name for name in counts if name == full or name.startswith(full + ".")]
+            add("  " * depth + child, below)
+            mixed = any(len({name in chosen for name in below}) > 1 for chosen in trainable.values())
+            if full not in counts and (mixed or depth + 1 < DEPTH):
+                grow(full + ".", depth + 1)
 
-    root = Tree(label("system", list(counts)))
-    grow(root, "", 1)
-    return root
+    add("system", list(counts))
+    if not any(name.startswith("base.") for name in counts):
+        table.add_row("  [dim]base has no parameters[/dim]")
+    grow("", 0)
+    return table

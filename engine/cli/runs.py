@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 from rich.filesize import decimal
 
-from engine.cli import runs_compare, runs_list, runs_show
+from engine.cli import runs_compare, runs_list, runs_show, runs_verify
 from engine.cli.opening import JsonOption, RunsOption, console, print_json
 from engine.errors import InputError, WorldError
 
 app = typer.Typer(
-    help="List runs, show one, compare several, and free disk space.",
+    help="List runs, show, verify and compare them, and free disk space.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
@@ -21,6 +21,7 @@ app = typer.Typer(
 app.command("list")(runs_list.list_runs)
 app.command("show")(runs_show.show)
 app.command("compare")(runs_compare.compare)
+app.command("verify")(runs_verify.verify)
 
 
 @app.command("gc")

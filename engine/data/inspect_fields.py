@@ -13,7 +13,7 @@ from engine.contracts import Dataset, Finding, Sample
 from engine.data.inspection import named, plural
 
 BLOCK = 32
-"""px; networks with five halvings pad pictures whose sides are no multiple of it."""
+"""px; networks with five halvings pad pictures whose sides are no multiple of it. They see no smaller ones."""
 
 FEW = 0.01
 """Share of the targets that may lie beyond the model's reach: outliers, which hardly weigh in a mean."""
@@ -37,6 +37,7 @@ class FieldsInspection:
         self._with: dict[str, list[str]] = defaultdict(list)
         self._types: dict[str, set[str]] = defaultdict(set)
         self._sizes: Counter[Size] = Counter()
+        self._sizes_of: dict[str, set[Size]] = defaultdict(set)
         self._known: list[float] = []
         self._spoilt: dict[str, list[str]] = defaultdict(list)
         self._hidden: dict[str, list[str]] = defaultdict(list)
@@ -59,8 +60,10 @@ class FieldsInspection:
             self._types[key].add(str(array.dtype))
             if array.dtype.kind == "f":
                 self._look_for_spoilt(key, array, valid, name)
-        sizes = {np.shape(value)[-2:] for value in sample.values() if np.ndim(value) == 3}
-        self._sizes.update(sizes)
+        sizes = {key: np.shape(value)[-2:] for key, value in sample.items() if np.ndim(value) == 3}
+        self._sizes.update(set(sizes.values()))
+        for key, size in sizes.items():
+            self._sizes_of[key].add(size)
         if self.target in sample:
             self._look_at_target(np.asarray(sample[self.target]), valid)
 
@@ -122,11 +125,13 @@ class FieldsInspection:
             if types - {"float32", "bool"}:
                 what = f"'{key}' has the type {', '.join(sorted(types))}; expected float32 or bool"
                 yield Finding("warning", what, {"types": sorted(types)}, "convert it when it is read")
-        if len(self._sizes) > 1:
-            height, width = (min(size[side] for size in self._sizes) for side in (0, 1))
-            what = f"samples have {len(self._sizes)} sizes, the least height {height} and the least width {width} px"
+        # Fields of one sample may differ in size, as a picture and what is said of it do; one field of several may not.
+        several = max(self._sizes_of.values(), key=len, default=set())
+        if len(several) > 1:
+            height, width = (min(size[side] for size in several) for side in (0, 1))
+            what = f"samples have {len(several)} sizes, the least height {height} and the least width {width} px"
             yield Finding("warning", what, {}, "crop all to one size, or set batch_size = 1")
-        odd = [size for size in self._sizes if size[0] % BLOCK or size[1] % BLOCK]
+        odd = [size for size in self._sizes if min(size) >= BLOCK and (size[0] % BLOCK or size[1] % BLOCK)]
         if odd:
             what = f"sides are no multiples of {BLOCK} px in {len(odd)} of {plural(len(self._sizes), 'size')}"
             yield Finding("note", what, {}, "networks that need it pad by themselves; a crop of multiples saves that")

@@ -14,6 +14,10 @@ from engine.reading import fields_of
 from engine.registered import guarded
 
 
+def _nobody(damaged: Sequence[DamagedDataError]) -> None:
+    """Hears of damaged samples where nobody asked to; a function with a name, which workers can be sent."""
+
+
 class Source:
     """A data set under the name by which messages call it.
 
@@ -27,7 +31,7 @@ class Source:
         dataset: Dataset,
         name: str,
         skips: bool = False,
-        tell: Callable[[Sequence[DamagedDataError]], None] = lambda damaged: None,
+        tell: Callable[[Sequence[DamagedDataError]], None] = _nobody,
     ) -> None:
         self.dataset = dataset
         self.name = name

@@ -216,9 +216,12 @@ def _advice(figures: Figures, settings: Settings) -> str:
                 f", and not enough here: in range the residual would still be mostly one constant (κ "
                 f"{figures.structure_needed:.2f})"
             )
-    if not figures.coverage_low >= PASS_COVERAGE:
-        if figures.equal.coverage >= PASS_COVERAGE:
-            ways.append("measure on more scenes, since the point estimate is good enough")
+    certain = figures.coverage_low >= PASS_COVERAGE  # so put, a limit that is not known (nan) is not certain
+    if not certain and figures.equal.coverage >= PASS_COVERAGE:
+        ways.append("measure on more scenes, since the point estimate is good enough")
+    if not settings.base_learns:
+        ways.append("take another base, since this one has nothing to train")
+    elif not certain:
         ways.append(f"train the parent stage until Q90 <= {quantity(figures.usable, unit)} with confidence")
     elif figures.equal.structure < PASS_STRUCTURE:
         ways.append(f"train the parent stage until its bias of {quantity(figures.equal.bias, unit)} is gone")

@@ -26,7 +26,7 @@ class Settings:
 
     rho: usable share of the bound. statistic: of |residual|, which the bound must reach. negligible: base error, in the
     target's units, below which there is nothing to gain. unit: for texts. bound_option: the injection's own name of its
-    bound.
+    bound. base_learns: whether the base has parameters, so that training it further is worth an advice.
     """
 
     rho: float = 0.9
@@ -36,6 +36,7 @@ class Settings:
     minimum_scenes: int = 10
     unit: str = ""
     bound_option: str = "bound"
+    base_learns: bool = True
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,11 @@ class FeasibilityReport:
     settings: Settings
     figures: Figures
     decision: Decision
+
+    @property
+    def status(self) -> Status:
+        """The verdict, as of any other gate."""
+        return self.decision.status
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; what is not a finite number is None."""

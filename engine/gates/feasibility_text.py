@@ -1,9 +1,10 @@
-"""A feasibility report for the terminal; the same text reads well when it is piped to a file."""
+"""What is known of feasibility, for the terminal; the same text reads well when it is piped to a file."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from engine.contracts import Verdict
 from engine.gates.decision import NAMES, design_rule, number, quantity
 from engine.gates.feasibility import FeasibilityReport
 
@@ -44,6 +45,27 @@ def render(report: FeasibilityReport) -> RenderableType:
     parts += [Text(f"note: {note}") for note in decision.notes]
     if decision.advice:
         parts.append(Text(f"advice: {decision.advice}"))
+    return Group(*parts)
+
+
+def render_verdict(check: str, verdict: Verdict) -> RenderableType:
+    """What a plugin's gate `check` says: verdict, the figures that are numbers or texts, reason and advice."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    title = Text(f"feasibility by the gate {check}: ")
+    title.append(NAMES[verdict.status], style=f"bold {COLOURS[verdict.status]}")
+    table = Table("figure", box=None, pad_edge=False, header_style="")
+    table.add_column("value", justify="right")
+    for name, value in verdict.figures.items():
+        if isinstance(value, int | float | str):
+            table.add_row(Text(name), value if isinstance(value, str) else number(value))
+    parts: list[RenderableType] = [title, Text("")]
+    parts += [table, Text("")] if table.row_count else []
+    parts.append(Text(f"{NAMES[verdict.status]} because {verdict.reason}"))
+    if verdict.advice:
+        parts.append(Text(f"advice: {verdict.advice}"))
     return Group(*parts)
 
 

@@ -44,7 +44,7 @@ class FeasibilityGate:
         bound = _bound_of(injection)
         held_out = self._collect(context, injection, "val")
         train = self._collect(context, injection, "train") if self.options.train_images else None
-        report = judge(held_out, bound, self._settings(injection), train)
+        report = judge(held_out, bound, self._settings(context.system), train)
         figures = report.to_dict()
         figures["histogram"] = histogram(held_out.images, bound).to_dict()
         figures["picture"] = PICTURE_FILE
@@ -68,7 +68,7 @@ class FeasibilityGate:
             images=self.options.train_images if data == "train" else None,
         )
 
-    def _settings(self, injection: Any) -> Settings:
+    def _settings(self, system: Any) -> Settings:
         return Settings(
             rho=self.options.rho,
             statistic=self.options.statistic,
@@ -76,7 +76,8 @@ class FeasibilityGate:
             minimum_images=self.options.minimum_images,
             minimum_scenes=self.options.minimum_scenes,
             unit=self.options.unit,
-            bound_option=getattr(injection, "bound_option", "bound"),
+            bound_option=getattr(system.injection, "bound_option", "bound"),
+            base_learns=any(True for _ in system.base.parameters()),
         )
 
 

@@ -13,5 +13,5 @@ def _threshold_metrics(options: ThresholdOptions) -> list[str]:
 @hookimpl
 def engine_gates(register: Register) -> None:
     """Bring `feasibility` and `threshold`."""
-    register("feasibility", FeasibilityOptions, "engine.gates.gate:FeasibilityGate")
+    register("feasibility", FeasibilityOptions, "engine.gates.gate:FeasibilityGate", feasibility=True)
     register("threshold", ThresholdOptions, "engine.gates.threshold:ThresholdGate", needs=_threshold_metrics)

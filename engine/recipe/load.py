@@ -150,10 +150,22 @@ def _load_files(root: Node, registry: plugins.Plugins) -> list[Problem]:
 
 
 def _files_like(path: Path) -> list[str]:
+    """Recipes and runs in the same folder whose names are like this one's."""
     folder = path.parent
     if not folder.is_dir():
         return []
-    return [str(folder / name) for name in nearest(path.name, [item.name for item in folder.iterdir()])]
+    near = nearest(path.name, [item.name for item in folder.iterdir()], count=8)
+    return [str(folder / name) for name in near if _is_recipe(folder / name)][:2]
+
+
+def _is_recipe(path: Path) -> bool:
+    """Whether a file has what a recipe has, or a folder is that of a run, which stands for its recipe."""
+    if path.is_dir():
+        return (path / "recipe.json").is_file()
+    try:
+        return path.suffix == ".toml" and not tomli.loads(path.read_text()).keys().isdisjoint({"model", "extends"})
+    except (OSError, ValueError, RecursionError):  # another file's troubles are not what was asked for
+        return False
 
 
 def _hashable(problem: Problem) -> Problem:

@@ -153,6 +153,10 @@ class InnerData(PluginTable):
 
     _registry: Plugins | None = PrivateAttr(default=None)
 
+    def __getstate__(self) -> dict[Any, Any]:
+        # A data set that is sent to a worker has built what is in it, and the registry holds modules.
+        return {**super().__getstate__(), "__pydantic_private__": {"_registry": None}}
+
     def build(self) -> Dataset:
         """The data set, of a loaded recipe."""
         assert self._registry is not None, "only a recipe from load_recipe knows its plugins"
@@ -462,15 +466,20 @@ class Recipe(Table):
 
 def inner_plugins(options: Any) -> Iterator[str]:
     """The plugins of the data sets within validated options, at every depth."""
+    return (table.plugin for table in inner_tables(options))
+
+
+def inner_tables(options: Any) -> Iterator[InnerData]:
+    """The tables of the data sets within validated options, each before those within its own options."""
     if isinstance(options, InnerData):
-        yield options.plugin
+        yield options
     if isinstance(options, BaseModel):
         options = [getattr(options, name) for name in type(options).model_fields]
     if isinstance(options, dict):
         options = options.values()
     if not isinstance(options, str) and isinstance(options, Iterable):
         for inner in options:
-            yield from inner_plugins(inner)
+            yield from inner_tables(inner)
 
 
 def is_weights_file(init: str) -> bool:

@@ -11,13 +11,15 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import to_jsonable_python
 
-from engine.errors import EngineError, Problem, nearest
+from engine.errors import EngineError, PluginError, Problem, nearest
 from engine.plugins import Plugins
-from engine.recipe.nodes import KeyPath, Node
+from engine.recipe.nodes import KeyPath, Node, Source, build
 from engine.recipe.options import inner_data, make_paths_absolute, parse_options
 from engine.recipe.schema import (
     DataTable,
@@ -91,6 +93,8 @@ class Meaning:
                 self.options[use.path] = parse_options(registered.options, options.plain())
         except ValidationError as error:
             self.problems += problems_of(error, self.root, registered.options, use.path, tuple(own))
+        else:
+            _check_defaults(registered, self.options[use.path])
 
     def _check_weights(self) -> None:
         model = self.root.child("model")
@@ -207,6 +211,22 @@ class Meaning:
         init = stage.text("init")
         if not init or is_weights_file(init):
             self._report(node, 'on_fail = "extend" has no stage to train further', "'init' with a stage's name")
+
+
+def _check_defaults(registered: Registered, options: BaseModel) -> None:
+    """PluginError for defaults that the options model itself would refuse.
+
+    pydantic does not look at defaults, and a run that could not read its own recipe again could not be resumed.
+    """
+    with guarded(f"the options of {registered} cannot be written down, so no run could be resumed", PluginError):
+        data = options.model_dump(by_alias=True, round_trip=True, warnings=False)
+        plain = to_jsonable_python(data, inf_nan_mode="constants")
+    try:
+        parse_options(type(options), plain)
+    except ValidationError as error:
+        source = Source("its defaults", Path.cwd(), is_override=True)
+        found = [str(problem) for problem in problems_of(error, build(plain, source), type(options))]
+        raise PluginError(f"{registered} refuses its own options: {'; '.join(found)}") from error
 
 
 def attach(recipe: Recipe, options: dict[KeyPath, BaseModel], registry: Plugins) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
@@ -61,14 +61,32 @@ def problems_of(
     """
     # A value that fits no branch of a union has an error for each branch: one mistake, several expectations.
     found: dict[tuple[str, str], Problem] = {}
-    for details in error.errors(include_url=False):
+    errors = error.errors(include_url=False)
+    meant = _meant(errors)
+    for details in errors:
+        if details["loc"] in meant.values():
+            continue  # told where the key is written that means it
         problem = _problem(details, root, model, prefix, own_keys)
+        if details["loc"] in meant:
+            problem = Problem(problem.where, problem.what, near=(str(meant[details["loc"]][-1]),))
         same = found.get((problem.where, problem.what))
         if same is not None and problem.expected not in ("", same.expected):
             joined = f"{same.expected} or {problem.expected}" if same.expected else problem.expected
             problem = Problem(same.where, same.what, joined, (*same.near, *problem.near))
         found[problem.where, problem.what] = problem
     return list(found.values())
+
+
+def _meant(errors: Sequence[ErrorDetails]) -> dict[tuple[int | str, ...], tuple[int | str, ...]]:
+    """Unknown keys that are a missing key of the same table, misspelt: place of the one -> place of the other."""
+    missing = [details["loc"] for details in errors if details["type"] == "missing"]
+    found: dict[tuple[int | str, ...], tuple[int | str, ...]] = {}
+    for details in errors:
+        *table, key = details["loc"] if details["type"] == "extra_forbidden" else (None,)
+        needed = {str(loc[-1]): loc for loc in missing if list(loc[:-1]) == table and loc not in found.values()}
+        for name in nearest(str(key), list(needed), count=1):
+            found[details["loc"]] = needed[name]
+    return found
 
 
 def _problem(

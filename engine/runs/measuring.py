@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from engine import events
-from engine.contracts import Ablation, Evaluation
+from engine.contracts import Ablation, Evaluation, Verdict
 from engine.errors import InputError, Problem, nearest
+from engine.files import write_json
 from engine.gates.feasibility import FeasibilityReport
-from engine.gates.gate import FeasibilityGate
+from engine.gates.gate import FIGURES_FILE, FeasibilityGate
 from engine.gates.options import FeasibilityOptions
-from engine.recipe.schema import Recipe, Stage
-from engine.stages.gating import Measured
+from engine.recipe.schema import GateTable, Recipe, Stage
+from engine.stages.gating import Measured, ask
 from engine.stages.session import Session
-from engine.system import Warp
+from engine.system import System, Warp
 from engine.training.exporting import Exporting
 
 NO_SIGNAL = "the data bring no auxiliary signal, so the base is measured alone"
@@ -26,12 +28,14 @@ def measure(
     warp: Warp = "pred",
     ablation: Ablation = "none",
     exports: Sequence[Exporting] = (),
+    system: System | None = None,
 ) -> Evaluation:
     """The recipe's metrics on its validation data with the weights of a file, or with what the recipe starts from.
 
-    Where the data bring no auxiliary signal the base is measured alone, and a note says so.
+    system: one that is at hand, which is measured as it is. Where the data bring no auxiliary signal the base is
+    measured alone, and a note says so.
     """
-    system = session.system(weights)
+    system = session.system(weights) if system is None else system
     inject = system.corrector is None or session.brings("val", system.corrector.signal)
     if not inject:
         session.emit(events.Note("warning", NO_SIGNAL, {}))
@@ -40,14 +44,38 @@ def measure(
     return evaluation
 
 
-def feasibility(session: Session, stage: Stage | None, weights: Path | None, folder: Path) -> FeasibilityReport:
-    """What the gate `feasibility` would say of `weights` before `stage`; figures and picture go to `folder`.
+def feasibility(
+    session: Session, stage: Stage | None, weights: Path | None, folder: Path
+) -> FeasibilityReport | Verdict:
+    """What the recipe's feasibility gate would say of `weights` before `stage`; its figures go to `folder`.
 
-    The gate's parameters are those of the stage's own gate, else of the recipe's first one, else the defaults.
+    A report where it is the engine's own gate, else the verdict of the plugin's.
     """
-    gate = FeasibilityGate(_options(session.recipe, stage))
-    system = session.system(weights)
-    return gate.report(Measured(session, system, stage.name if stage else "", folder, inject=False))
+    gate = feasibility_gate(session.recipe, stage)
+    measured = Measured(session, session.system(weights), stage.name if stage else "", folder, inject=False)
+    if isinstance(gate.options, FeasibilityOptions):
+        return FeasibilityGate(gate.options).report(measured)
+    folder.mkdir(parents=True, exist_ok=True)
+    verdict = ask(gate, measured)
+    write_json(folder / FIGURES_FILE, told(verdict))
+    return verdict
+
+
+def feasibility_gate(recipe: Recipe, stage: Stage | None) -> GateTable:
+    """The stage's own gate that tells feasibility, else the recipe's first one, else the engine's with its defaults."""
+    for each in [*([stage] if stage else []), *recipe.stages]:
+        for gate in each.gates:
+            if recipe.registry.get("gates", gate.check).extra.get("feasibility"):
+                return gate
+    gate = GateTable(check="feasibility")
+    gate.options = FeasibilityOptions.model_validate({})
+    return gate
+
+
+def told(verdict: Verdict) -> dict[str, Any]:
+    """A plugin's verdict on feasibility as plain data, in the shape of the engine's own report."""
+    decision = {"status": verdict.status, "reasons": [verdict.reason], "notes": [], "advice": verdict.advice}
+    return {"figures": dict(verdict.figures), "decision": decision}
 
 
 def stage_named(recipe: Recipe, name: str | None, where: str) -> Stage | None:
@@ -73,12 +101,3 @@ def starting_weights(recipe: Recipe, stage: Stage | None) -> Path | None:
         f"stage {stage.name} starts from what stage {stage.init} will have learnt",
         f"pass the weights of a run: --weights runs/{recipe.name}/RUN/stage-{stage.init}",
     )
-
-
-def _options(recipe: Recipe, stage: Stage | None) -> FeasibilityOptions:
-    for each in [*([stage] if stage else []), *recipe.stages]:
-        for gate in each.gates:
-            if gate.check == "feasibility":
-                options: FeasibilityOptions = gate.options
-                return options
-    return FeasibilityOptions.model_validate({})

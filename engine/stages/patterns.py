@@ -58,4 +58,6 @@ def not_frozen(stage: Stage, system: Named, selection: Selection) -> str:
     buffers = {name for name, _ in system.named_buffers()} - selection.frozen_buffers
     trains = [*sorted(selection.parameters), *sorted(selection.modules | buffers)]
     base = [name for name in trains if (name + ".").startswith("base.")]
+    if base and not any(name.startswith("base.") for name in selection.parameters | buffers):
+        return f"which leaves {base[0]} in training mode, though it has nothing to train"
     return f"which trains {base[0]}" if base else "" if stage.injection else "which runs without the injection"

@@ -13,8 +13,9 @@ import torch
 from pydantic import BaseModel, ValidationError
 
 from engine.errors import EngineError, InputError
-from engine.plugins import load
+from engine.plugins import Plugins, load
 from engine.recipe.options import parse_options
+from engine.recipe.schema import inner_tables
 from engine.registered import SINGULAR, Kind, Registered
 
 Given = Mapping[str, Any] | Callable[[], Mapping[str, Any]]
@@ -55,11 +56,15 @@ class Subject:
         raise AssertionError(f"{self}: {what}" + (f"; {advice}" if advice else ""))
 
     @cached_property
+    def plugins(self) -> Plugins:
+        """What is installed, and the files of the test."""
+        return load([Path(file) for file in self.files])
+
+    @cached_property
     def registered(self) -> Registered:
         """What the plugin registered."""
         try:
-            loaded = load([Path(file) for file in self.files])
-            return loaded.get(self.kind, self.name)
+            return self.plugins.get(self.kind, self.name)
         except InputError as error:
             broken = "".join(f"\n  {line}" for line in error.advice.splitlines())
             self.fail(str(error), f"install it (pip install -e .), or name its file: files=[...]{broken}")
@@ -68,11 +73,14 @@ class Subject:
     def chosen(self) -> BaseModel:
         """The options, validated as in a recipe."""
         try:
-            return parse_options(self.registered.options, self.options)
-        except ValidationError as error:
-            self.fail(
-                f"the options {dict(self.options)} are refused: {_first(error)}", "give the test options that fit"
-            )
+            options = parse_options(self.registered.options, self.options)
+            for table in inner_tables(options):
+                table.options = parse_options(self.plugins.get("datasets", table.plugin).options, table.options)
+                table._registry = self.plugins
+            return options
+        except (ValidationError, InputError) as error:
+            why = _first(error) if isinstance(error, ValidationError) else str(error)
+            self.fail(f"the options {dict(self.options)} are refused: {why}", "give the test options that fit")
 
     def build(self, seed: int = 0) -> Any:
         """The object, its random numbers drawn from `seed`."""

@@ -26,6 +26,7 @@ from engine_checkouts.preset import Preset
 from engine_checkouts.presets import PRESETS
 from engine_checkouts.recomputing import recompute
 from engine_checkouts.safeguards import Fresh, Precision, attend_along_disparity, attends_across_slots, batch_norms
+from engine_checkouts.traced import Traced
 
 
 class Checkout(nn.Module):
@@ -49,6 +50,8 @@ class Checkout(nn.Module):
             self.__dict__[register] = network.__dict__[register]
         self._norms = batch_norms(network) if options.freeze_bn else []
         self.fresh: Fresh | None = None
+        self.exportable = Traced({}, {})
+        """A context in which torch's exporter can follow the network."""
 
     def forward(self, batch: Batch) -> Prediction:
         """Disparity of batch["left"] against batch["right"], (B, 3, H, W) RGB in 0..255 of any size.
@@ -59,7 +62,7 @@ class Checkout(nn.Module):
         Raises InputError for a frozen backbone of random numbers, for parts that are set to train and get no gradient,
         and for a precision that the network cannot be trained in.
         """
-        preset, options = self.preset, self.options
+        preset = self.preset
         left, right = batch["left"], batch["right"]
         padding = Padding(left.shape[-2], left.shape[-1], preset.multiple)
         self._check(left.device.type)
@@ -68,7 +71,7 @@ class Checkout(nn.Module):
         self._network.training = self.training
         more: dict[str, Any] = {}
         if preset.iterations is not None:
-            more[preset.iterations] = self._iterations(options)
+            more[preset.iterations] = self.iterations
         if preset.test_mode is not None:
             more[preset.test_mode] = not self.training
         scale = preset.brightest / 255
@@ -76,10 +79,14 @@ class Checkout(nn.Module):
             result = self._network(padding.pad(scale * left.float()), padding.pad(scale * right.float()), **more)
         return prediction(result, preset.train if self.training else preset.evaluate, padding)
 
-    def _iterations(self, options: NetworkOptions) -> int:
+    @property
+    def iterations(self) -> int | None:
+        """How often the network refines its estimate in its present mode; None where it does not iterate."""
+        if self.preset.iterations is None:
+            return None
         if self.training:
-            return options.train_iters or self.preset.train_iters
-        return options.valid_iters or self.preset.valid_iters
+            return self.options.train_iters or self.preset.train_iters
+        return self.options.valid_iters or self.preset.valid_iters
 
     def _check(self, device: str) -> None:
         """Mistakes that a network answers with nothing but a worse result, or by ending the process."""
@@ -143,6 +150,7 @@ def built(preset: Preset, options: NetworkOptions) -> Checkout:
         return checkout
     if preset.backbone and not options.allow_random_backbone:
         checkout.fresh = Fresh(network.get_submodule(preset.backbone))
+    checkout.exportable = Traced(modules, preset.traced)
     checkout.notes = _prepared(network, preset, options, modules)
     checkout.traits = _traits(network, preset)
     return checkout

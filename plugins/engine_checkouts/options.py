@@ -72,3 +72,13 @@ class CheckoutOptions(NetworkOptions):
     """Options of the model `checkout`."""
 
     preset: Literal["foundation_stereo", "raft_stereo"] = Field(description="which network the checkout holds")
+
+
+class DistillationOptions(BaseModel):
+    """Options of the loss `distillation`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+
+    teacher: CheckoutOptions = Field(description="the teacher's network, with the options of the model `checkout`")
+    weights: Path = Field(description="its weights: the authors' checkpoint, or weights.safetensors of a stage")
+    beta: float = Field(0.0, ge=0, description="px; 0 is L1, more is smooth L1 with a quadratic part of this size")

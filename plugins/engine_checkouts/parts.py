@@ -32,7 +32,7 @@ def load_part(network: nn.Module, part: str, path: Path) -> events.Note:
         raise InputError(
             Problem("", f"[model.parts] names '{part}', which the network has not", near=nearest(part, known))
         ) from None
-    tensors = {name.removeprefix("module."): tensor for name, tensor in _read(path).items()}
+    tensors = {name.removeprefix("module."): tensor for name, tensor in read_tensors(path).items()}
     branches = {name.partition(".")[0] for name in tensors}
     wanted = {
         name: tensor for name, tensor in module.state_dict(keep_vars=True).items() if name.partition(".")[0] in branches
@@ -58,7 +58,7 @@ def load_part(network: nn.Module, part: str, path: Path) -> events.Note:
     return events.Note("warning" if left else "info", text, {"part": part, "loaded": len(wanted), "unexpected": left})
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file, or of a torch file, from which no code is run."""
     if not path.is_file():
         raise WorldError(f"there is no weights file {path}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.hookspecs import Register, hookimpl
-from engine_checkouts.options import CheckoutOptions
+from engine_checkouts.options import CheckoutOptions, DistillationOptions
 
 
 def _reach(options: CheckoutOptions, size: tuple[int, int]) -> tuple[float, float]:
@@ -18,3 +18,9 @@ def _reach(options: CheckoutOptions, size: tuple[int, int]) -> tuple[float, floa
 def engine_models(register: Register) -> None:
     """A network from its authors' checkout: FoundationStereo or RAFT-Stereo."""
     register("checkout", CheckoutOptions, "engine_checkouts.network:build", target="disparity", reach=_reach)
+
+
+@hookimpl
+def engine_losses(register: Register) -> None:
+    """What another network from a checkout says."""
+    register("distillation", DistillationOptions, "engine_checkouts.distillation:Distillation")

@@ -68,8 +68,9 @@ class Preset:
     iterations, test_mode: keywords of `forward`. train, evaluate: what it returns then.
 
     backbone: the frozen part that must not be left at random numbers. idle: parts that no gradient reaches. segments:
-    what may be recomputed in the backward pass, by name: modules, or methods of the network. cpu_bf16: False where
-    that kills the process.
+    what may be recomputed in the backward pass, by name: modules, or methods of the network. traced: "module:function"
+    of the checkout that torch's exporter cannot follow -> its stand-in in `engine_checkouts.traced`. cpu_bf16: False
+    where that kills the process.
     """
 
     module: str
@@ -94,6 +95,7 @@ class Preset:
     idle: Sequence[str] = ()
     segments: Mapping[str, Sequence[str]] = field(default_factory=dict)
     attention: Attention | None = None
+    traced: Mapping[str, str] = field(default_factory=dict)
     cpu_bf16: bool = True
     file: AuthorsFile = AuthorsFile("network.pth")
 

@@ -53,6 +53,7 @@ FOUNDATION_STEREO = Preset(
         "features": ["feature.conv4", "feature.stages.0", "feature.deconv8_4", "cnet"],
     },
     attention=Attention("core.submodule", "cost_agg.atts.4.sa.0.self_attn", 28),
+    traced={"core.geometry:bilinear_sampler": "along_row", "core.foundation_stereo:normalize_image": "normalised"},
     cpu_bf16=False,
     file=AuthorsFile("model_best_bp2.pth", key="model"),
 )

@@ -59,8 +59,10 @@ def pol_diff(batch: Batch, base: Prediction, alignment: Tensor, bound: float) ->
     torch.sub(left, warped, out=channels[:, 0:2])
     torch.sub(strength, strength_warped, out=channels[:, 2:3])
     torch.mul(angle_difference(left, warped), torch.minimum(strength, strength_warped), out=channels[:, 3:4])
-    # The bits of a float times 0 or 1: as `torch.where`, also for nan, in a sixth of its time.
-    channels[:, 0:4].mul_(_POLARISATION_GAIN).view(torch.int32).mul_(seen)
+    if torch.compiler.is_compiling():  # and exporters, which know of no bits
+        channels[:, 0:4] = torch.where(seen, channels[:, 0:4] * _POLARISATION_GAIN, 0.0)
+    else:  # the bits of a float times 0 or 1: the same, also for nan, in a sixth of its time
+        channels[:, 0:4].mul_(_POLARISATION_GAIN).view(torch.int32).mul_(seen)
     channels[:, 4:5] = seen
     torch.mul(left, _POLARISATION_GAIN, out=channels[:, 5:7])
     torch.mul(strength, _POLARISATION_GAIN, out=channels[:, 7:8])
@@ -74,7 +76,9 @@ def pol_diff(batch: Batch, base: Prediction, alignment: Tensor, bound: float) ->
 def _asinh(x: Tensor) -> Tensor:
     """asinh in terms that torch computes several at once on a CPU, to within rounding of its own."""
     size = x.abs()
-    return torch.copysign(torch.log1p(size + size * size / (1 + torch.sqrt(1 + size * size))), x)
+    grown = torch.log1p(size + size * size / (1 + torch.sqrt(1 + size * size)))
+    # Exporters know no copysign, which is three times as fast.
+    return torch.sign(x) * grown if torch.compiler.is_compiling() else torch.copysign(grown, x)
 
 
 def _known(alignment: Tensor, batch: Batch) -> Tensor:

@@ -24,23 +24,27 @@ def axis_table(length: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     reads row length - 1 of the offset table, one before its symmetric centre: the published weights rely on that.
     """
     if torch.compiler.is_compiling():
-        return _axis_table.__wrapped__(length, device, dtype)  # compilers pass by the cache, with a warning
-    return _axis_table(length, device, dtype)
+        return _axis_table(length, device, dtype)  # compilers pass by the cache, with a warning
+    return _kept_table(length, device, dtype)
 
 
 @lru_cache(maxsize=64)
-def _axis_table(length: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+def _kept_table(length: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     # Without this a table made during inference could not be used in training later.
     with torch.inference_mode(False), torch.no_grad():
-        positions = torch.linspace(-3, 3, 2 * length + 1, dtype=torch.float64).tanh()
-        grid = torch.linspace(-1, 1, CHANNELS, dtype=torch.float64)
-        angle = SINC_FACTOR * (grid - positions[:, None]) / GRID_WIDTH
-        near_zero = angle.abs() < SINC_FACTOR * 1e-6
-        sinc = torch.where(near_zero, 1.0, angle.sin() / angle.masked_fill(near_zero, 1.0))
-        sinc = sinc / sinc.norm(dim=1, keepdim=True).clamp(min=1e-12)
-        index = torch.arange(length)
-        offsets = index[:, None] - index[None, :] + length - 1
-        return sinc[offsets].to(device=device, dtype=dtype)
+        return _axis_table(length, device, dtype)
+
+
+def _axis_table(length: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    positions = torch.linspace(-3, 3, 2 * length + 1, dtype=torch.float64).tanh()
+    grid = torch.linspace(-1, 1, CHANNELS, dtype=torch.float64)
+    angle = SINC_FACTOR * (grid - positions[:, None]) / GRID_WIDTH
+    near_zero = angle.abs() < SINC_FACTOR * 1e-6
+    sinc = torch.where(near_zero, 1.0, angle.sin() / angle.masked_fill(near_zero, 1.0))
+    sinc = sinc / sinc.norm(dim=1, keepdim=True).clamp(min=1e-12)
+    index = torch.arange(length)
+    offsets = index[:, None] - index[None, :] + length - 1
+    return sinc[offsets].to(device=device, dtype=dtype)
 
 
 def attended_positions(attention: Tensor, rows: int, columns: int) -> Tensor:

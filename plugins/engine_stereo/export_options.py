@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -41,3 +42,15 @@ class MapsOptions(Options):
     min_confidence: float = Field(
         0.5, ge=0, le=1, description="the point cloud has pixels that are at least this confident, and as visible"
     )
+
+
+class PseudoLabelOptions(Options):
+    """Options of `pseudo_labels`."""
+
+    min_confidence: float = Field(
+        0.5, ge=0, le=1, description="pixels of less are unknown, of networks that tell their confidence"
+    )
+    mirrored: Path | None = Field(
+        None, description="what this format wrote of the mirrored pairs: pixels whose two views disagree are unknown"
+    )
+    within: float = Field(1.0, gt=0, description="px; by more the disparities of the two views disagree")

@@ -33,7 +33,7 @@ class Kitti:
 
     def __call__(self, prediction: Prediction, batch: Batch, folder: Path, seconds: float) -> None:
         """Write the disparities of a batch."""
-        for name, disparity, known in _answers(prediction, batch):
+        for name, disparity, known in answers(prediction, batch):
             path = file_below(folder / self.folder, f"{name}.png")
             write_disparity(path, disparity.clip(0, KITTI_MOST), known, PRESETS["kitti"])
 
@@ -46,7 +46,7 @@ class Middlebury:
 
     def __call__(self, prediction: Prediction, batch: Batch, folder: Path, seconds: float) -> None:
         """Write the disparities of a batch."""
-        for name, disparity, known in _answers(prediction, batch):
+        for name, disparity, known in answers(prediction, batch):
             path = file_below(folder / self.folder / name, f"disp0{self.method}.pfm")
             write_disparity(path, disparity, known, PRESETS["middlebury"])
             path.with_name(f"time{self.method}.txt").write_text(f"{seconds:.3f}\n")
@@ -60,7 +60,7 @@ class ETH3D:
 
     def __call__(self, prediction: Prediction, batch: Batch, folder: Path, seconds: float) -> None:
         """Write the disparities of a batch."""
-        for name, disparity, known in _answers(prediction, batch):
+        for name, disparity, known in answers(prediction, batch):
             path = file_below(folder / "low_res_two_view", f"{name}.pfm")
             write_disparity(path, disparity, known, PRESETS["eth3d"])
             path.with_suffix(".txt").write_text(f"runtime {seconds:.3f}\n")
@@ -88,7 +88,7 @@ class ErrorMaps:
                 write_png(file_below(folder, f"{batch['id'][number]}{suffix}.png"), picture)
 
 
-def _answers(prediction: Prediction, batch: Batch) -> Iterator[tuple[str, Map, NDArray[np.bool_]]]:
+def answers(prediction: Prediction, batch: Batch) -> Iterator[tuple[str, Map, NDArray[np.bool_]]]:
     """(id, disparity (H, W) px, where it is finite) of each sample; InputError where they are not at full size."""
     if "scale" in batch:
         raise InputError("a benchmark takes disparity at full resolution, and these data are scaled", "scale = 1")

@@ -91,6 +91,21 @@ class ConfidenceOptions(Options):
     threshold: Pixels = Field(4.0, description="px; an estimate within this of the truth should be called confident")
 
 
+class LaplaceOptions(Options):
+    """Options of `laplace`."""
+
+    threshold: Pixels = Field(
+        4.0, description="px; what a model that answers a confidence and no scale calls right, as in `confidence_bce`"
+    )
+
+
+class UncertaintyOptions(Options):
+    """Options of the injection `uncertainty`."""
+
+    width: int = Field(16, ge=1, description="channels of its layers")
+    threshold: Pixels = Field(4.0, description="px; its confidence is the probability that the error is below this")
+
+
 class VisibilityOptions(Options):
     """`visibility_bce` has none."""
 

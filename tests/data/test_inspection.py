@@ -101,6 +101,20 @@ def test_what_is_wrong_with_one_sample_is_told_with_its_name(changed: dict[str, 
     assert result.is_wrong == (level == "error")
 
 
+def test_the_fields_of_a_sample_may_differ_in_size() -> None:
+    small = {"target": np.zeros((5, 1, 1), np.float32), "valid": np.ones((1, 1, 1), bool)}
+    result = inspected(sample(0, **small), sample(1, **small))
+    assert result.findings == []
+    assert set(result.figures["size, px"].split(", ")) == {"64 x 32", "1 x 1"}
+
+
+@pytest.mark.parametrize(("height", "notes"), [(31, 0), (33, 1)])
+def test_a_side_that_no_network_could_halve_five_times_is_none_of_a_picture(height: int, notes: int) -> None:
+    fields = {"image": np.ones((1, height, 64), np.float32)}
+    found = told(inspected(sample(0, **fields), sample(1, **fields)), "note")
+    assert len(found) == notes
+
+
 def test_nothing_valid_anywhere_is_an_error() -> None:
     assert inspected(sample(0, valid=~VALID), sample(1, valid=~VALID)).is_wrong
 

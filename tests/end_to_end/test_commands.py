@@ -90,6 +90,13 @@ def test_every_call_of_a_hook_is_told_where_that_is_asked_for(
     assert engine("plugins").err == ""
 
 
+def rows_of(done: Outcome) -> dict[str, str]:
+    """The tree of a plan: module and parameters -> what each stage says of it."""
+    rows = [" ".join(line.split()) for line in done.out.partition(" module ")[2].splitlines()]
+    words = [row.split() for row in ["module " + rows[0], *rows[1:]] if row and "─" not in row]
+    return {" ".join(each[:2]): " ".join(each[2:]) for each in words}
+
+
 def test_plan_shows_stages_gates_and_the_tree(engine: Command, toy_recipe: WriteRecipe, tmp_path: Path) -> None:
     gate = threshold("warn", max=0.5, accept=["undetermined"])
     schedule = {"from": "gt", "to": "pred", "over": 0.5}
@@ -101,16 +108,21 @@ def test_plan_shows_stages_gates_and_the_tree(engine: Command, toy_recipe: Write
     assert "ground truth in 100% of the steps at first, 0% at the end" in done.out
     assert "ground truth in 25% of the steps" in done.out
     assert "gate threshold at exit, on fail: warn, accepts undetermined" in done.out
-    assert "base frozen 45" in done.out
-    assert "injection trains 3" in done.out
+    assert rows_of(done)["module parameters"] == "A B C"
+    assert rows_of(done)["system 48"] == "45 3 trains"
+    assert rows_of(done)["base 45"] == "trains frozen trains"
+    assert rows_of(done)["injection 3"] == "frozen trains trains"
     assert "\x1b" not in done.out
     assert not (tmp_path / "runs").exists()
 
 
 def test_plan_opens_the_tree_where_a_module_is_mixed(engine: Command, toy_recipe: WriteRecipe) -> None:
-    done = engine("plan", toy_recipe(stage=[{**STAGE_A, "frozen": ["base.head.bias"]}]))
-    assert "base trains 44, frozen 1" in done.out
-    assert "bias frozen 1" in done.out
+    mixed, whole = toy_recipe("mixed.toml", stage=[{**STAGE_A, "frozen": ["base.head.bias"]}, STAGE_B]), toy_recipe()
+    rows = rows_of(engine("plan", mixed))
+    assert rows["base 45"] == "44 frozen"
+    assert rows["head 5"] == "4 frozen"
+    assert rows["bias 1"] == "frozen frozen"
+    assert "bias 1" not in rows_of(engine("plan", whole))
 
 
 def test_plan_as_json(engine: Command, toy_recipe: WriteRecipe) -> None:

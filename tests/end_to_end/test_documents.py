@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import shutil
 from pathlib import Path
 
@@ -11,10 +10,10 @@ import pytest
 import skimage
 import torch
 from conftest import Command, WriteRecipe
+from pages import ROOT, commands
 from PIL import Image
 from toy_world import STAGE_A
 
-ROOT = Path(__file__).parents[2]
 SMALL = {
     "data.train.count": "4",
     "data.train.height": "64",
@@ -35,13 +34,6 @@ SMALL = {
 
 def shrunk() -> list[str]:
     return [part for key, value in SMALL.items() for part in ("--set", f"{key}={value}")]
-
-
-def commands(document: str) -> list[list[str]]:
-    """Every line of the document's sh blocks that starts with `engine`, as words without its comment."""
-    text = (ROOT / document).read_text()
-    lines = [line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
-    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("engine ")]
 
 
 @pytest.fixture

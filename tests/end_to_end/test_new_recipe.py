@@ -22,6 +22,7 @@ BOUND = ("--set", "injection.max_correction=6")
 STEREO = ("--loss", "disparity_smooth_l1", "--metric", "epe")
 CHECKOUT = ("--set", "model.checkout=there", "--set", "model.preset=raft_stereo")
 INNER = '{ plugin = "motorcycle", probability = 1.0 }'
+INNER_ONE = 'data.train.of={ plugin = "motorcycle" }'
 DATA: dict[str, tuple[str, ...]] = {
     "motorcycle": ("--val", "motorcycle"),
     "polarized_scenes": (),
@@ -30,8 +31,8 @@ DATA: dict[str, tuple[str, ...]] = {
     "manifest": ("--set", "data.train.file=pairs.csv"),
     "zarr": ("--set", "data.train.path=a.zarr", "--set", "data.val.path=b.zarr"),
     "mix": ("--set", f"data.train.sets=[{INNER}]", "--val", "motorcycle"),
-    "augmented": ("--set", 'data.train.of={ plugin = "motorcycle" }', "--val", "motorcycle"),
-    "subset": ("--set", 'data.train.of={ plugin = "motorcycle" }', "--set", "data.train.count=1", "--val", "motorcycle"),
+    "augmented": ("--set", INNER_ONE, "--val", "motorcycle"),
+    "subset": ("--set", INNER_ONE, "--set", "data.train.count=1", "--val", "motorcycle"),
 }
 """What a data set needs beside its name; any other a root."""
 TOY = ("--plugin", str(PLUGIN), "--model", "toy", "--injection", "toy", "--data", "toy", "--val", "toy")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from accelerate.commands.config.config_args import load_config_from_file
 from conftest import Command, WriteRecipe, events_of, only_run
-from test_documents import ROOT, commands
+from pages import ROOT, commands
 from toy_world import STAGE_A
 
 TEXT = (ROOT / "docs" / "scaling.md").read_text()

@@ -6,22 +6,23 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
+from pages import PAGES, ROOT
 
-ROOT = Path(__file__).parents[2]
 PARTS = ("mkdocs.yml", "README.md", "CHANGELOG.md", "docs", "recipes", "engine/hookspecs.py")
 
 
-@pytest.fixture
-def repository(tmp_path: Path) -> Path:
+def copied(folder: Path) -> Path:
     """A copy of all that the site is made of."""
     for part in PARTS:
-        (tmp_path / part).parent.mkdir(exist_ok=True)
+        (folder / part).parent.mkdir(exist_ok=True)
         copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
-        copy(ROOT / part, tmp_path / part)
-    return tmp_path
+        copy(ROOT / part, folder / part)
+    return folder
 
 
 def build(repository: Path) -> subprocess.CompletedProcess[str]:
@@ -29,14 +30,25 @@ def build(repository: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, cwd=repository, capture_output=True, text=True, check=False)
 
 
-def test_links_that_hold_in_the_repository_hold_on_the_site(repository: Path) -> None:
-    with (repository / "docs" / "data.md").open("a") as page:
+def elements(page: str) -> Counter[str]:
+    """How often a page has each element; what colours code does not count."""
+    plain = re.sub("<pre>.*?</pre>", "<pre>", page, flags=re.DOTALL)
+    return Counter(re.findall(r"<(h\d|p|ul|ol|li|table|tr|td|pre|img|em|strong)\b", plain))
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The copy with a page and some links more, and what was built of it."""
+    folder = copied(tmp_path_factory.mktemp("repository"))
+    with (folder / "docs" / "data.md").open("a") as page:
         page.write("\n[a](../recipes/sgbm.toml), [b](../README.md#a-recipe), [c](../engine/hookspecs.py)\n")
-    (repository / "docs" / "examples" / "new.md").write_text("# A new example\n")
-
-    done = build(repository)
-
+    (folder / "docs" / "examples" / "new.md").write_text("# A new example\n")
+    done = build(folder)
     assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_links_that_hold_in_the_repository_hold_on_the_site(repository: Path) -> None:
     site = repository / "build" / "site"
     page = (site / "data" / "index.html").read_text()
     for address in ("../recipes/sgbm.toml/", "../#a-recipe", "../engine/hookspecs.py/"):
@@ -46,11 +58,27 @@ def test_links_that_hold_in_the_repository_hold_on_the_site(repository: Path) ->
     assert ">A new example<" in (site / "examples" / "new" / "index.html").read_text()
     assert 'src="pictures/scenes.png"' in (site / "index.html").read_text()
     assert (site / "pictures" / "scenes.png").is_file()
-    pages = {path: path.read_text() for path in site.rglob("*.html")}
+
+
+def test_no_page_asks_another_host(repository: Path) -> None:
+    pages = {path: path.read_text() for path in (repository / "build" / "site").rglob("*.html")}
     assert [path for path, page in pages.items() if re.search(r'(src="|<link [^>]*href=")(https?:)?//', page)] == []
+    assert len(pages) > len(PAGES)
 
 
-def test_a_broken_link_a_broken_anchor_and_a_page_that_nothing_leads_to_are_refused(repository: Path) -> None:
+def test_a_page_has_the_same_parts_on_the_site_as_in_the_repository(repository: Path) -> None:
+    """The two read Markdown by rules of their own: a list without a line above it is one to the one alone."""
+    reads = MarkdownIt("commonmark").enable("table")
+    for page in [repository / page.relative_to(ROOT) for page in [*PAGES, ROOT / "CHANGELOG.md"]]:
+        path = Path(page.relative_to(repository).as_posix().removeprefix("docs/"))
+        folder = path.parent if path.stem == "README" else path.with_suffix("")
+        shown = (repository / "build" / "site" / folder / "index.html").read_text()
+        article = re.search(r"<article.*?>(.*)</article>", shown, re.DOTALL)[1]
+        assert elements(article) == elements(reads.render(page.read_text())), page
+
+
+def test_a_broken_link_a_broken_anchor_and_a_page_that_nothing_leads_to_are_refused(tmp_path: Path) -> None:
+    repository = copied(tmp_path)
     with (repository / "docs" / "data.md").open("a") as page:
         page.write("\n[a](../recipes/gone.toml), [b](recipe.md#gone), [c](gone.md)\n")
     (repository / "docs" / "lost.md").write_text("# Lost\n")

@@ -90,6 +90,24 @@ def test_a_command_that_is_not_there_is_answered_with_the_nearest(engine: Comman
     assert "No such command 'evall'. Did you mean 'eval'?" in done.err
 
 
+@pytest.mark.parametrize(
+    ("words", "proposed"),
+    [
+        (["run", "--resum"], "(Possible options: --fresh, --resume)"),
+        (["run", "--procceses"], "(Possible options: --processes)"),
+        (["new", "plugin", "--ou"], "(Possible options: --out)"),
+        (["run", "--dry-run"], ""),  # and not --runs, which shares the dashes with it
+        (["plan", "--steps"], ""),
+    ],
+)
+def test_an_unknown_option_is_answered_with_those_that_are_like_it(
+    engine: Command, words: list[str], proposed: str
+) -> None:
+    done = engine(*words)
+    assert done.code == 2
+    assert done.err.splitlines()[-1] == f"Error: No such option: {words[-1]} {proposed}".rstrip()
+
+
 @pytest.fixture
 def outlines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where this test's outlines are kept."""

@@ -72,7 +72,18 @@ def test_evaluation_and_feasibility_take_it_without_weights_and_with_those_of_a_
 def test_training_it_is_refused_in_words(engine: Command, recipe: Path) -> None:
     done = engine("check", recipe, "--set", "stage.B.trainable=['base.**']")
     assert done.code == 2
-    assert "'base.**'" in done.err
+    assert "'base.**' names modules without parameters, in which nothing can train; expected a pattern for" in done.err
+
+
+def test_its_answers_are_not_kept_where_it_is_not_frozen(engine: Command, recipe: Path) -> None:
+    all_of_it = ("--set", "stage.B.trainable=['**']", "--set", "stage.B.frozen=[]", "--set", "train.cache=on")
+    done = engine("check", recipe, *all_of_it)
+    assert done.code == 2
+    assert "in stage B, which leaves base in training mode, though it has nothing to train" in done.err
+
+
+def test_the_plan_shows_it_in_the_tree(engine: Command, recipe: Path) -> None:
+    assert "base has no parameters" in engine("plan", recipe).out
 
 
 def test_on_the_pair_that_everybody_has_it_errs_as_measured(engine: Command) -> None:

@@ -8,7 +8,7 @@ from engine_stereo.data.readers import READERS
 from engine import testing
 from engine.prediction import Prediction
 
-HOOKS = ("engine_losses", "engine_metrics", "engine_datasets")
+HOOKS = ("engine_losses", "engine_injections", "engine_metrics", "engine_datasets")
 
 
 def batch() -> dict[str, torch.Tensor]:
@@ -36,6 +36,7 @@ LOSSES = (
     "photometric",
     "smoothness",
     "disparity_edges",
+    "laplace",
     "confidence_bce",
     "visibility_bce",
 )
@@ -47,6 +48,7 @@ PROMISES = [
         for loss in LOSSES
         for promise in testing.loss(loss, batch=batch, target="disparity", predicted=predicted)
     ),
+    *testing.injection("uncertainty", {"width": 4}, batch=batch, target="disparity"),
     *testing.metric("epe", {"regions": ["all", "noc"], "quantities": ["epe", "bad"]}, batch=batch, target="disparity"),
     *testing.dataset("motorcycle", {"scale": 0.1}, fields=("left", "right", "disparity", "valid")),
 ]

@@ -57,10 +57,11 @@ class FakeContext:
         target: str = "depth",
         evaluation: Evaluation | None = None,
         base_confidence: bool = True,
+        base: torch.nn.Module | None = None,
     ) -> None:
         self.directory = directory
         self.law, self.count, self.confidence = law, count, base_confidence
-        self.system = SimpleNamespace(target=target, injection=injection)
+        self.system = SimpleNamespace(target=target, injection=injection, base=base or torch.nn.Linear(1, 1))
         self.evaluation = evaluation
         self.asked: list[tuple[str, str]] = []
         self.read = 0

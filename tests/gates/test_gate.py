@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from pydantic import ValidationError
 from rich.console import Console
 
@@ -58,6 +59,14 @@ def test_an_infeasible_bound_fails_with_advice_in_the_injections_own_words(tmp_p
     assert verdict.status == "fail"
     assert "design rule: bound 1.5 px >= E0 (mean |r|) 1.7 px fails" in verdict.reason
     assert "(injection option max_correction)" in verdict.advice
+    assert "train the parent stage until" in verdict.advice
+
+
+def test_nobody_is_told_to_train_a_base_that_has_nothing_to_train(tmp_path) -> None:
+    bare = FakeContext(tmp_path, one_sided(1.3, 0.4), injection=injection(1.5), base=torch.nn.Identity())
+    verdict = run(bare)
+    assert verdict.advice.endswith("; or take another base, since this one has nothing to train")
+    assert "train the parent stage" not in verdict.advice
     plain = run(FakeContext(tmp_path, one_sided(1.3, 0.4), injection=injection(1.5)))
     assert "(injection option bound)" in plain.advice
 
@@ -143,7 +152,7 @@ def test_registering_imports_neither_torch_nor_numpy() -> None:
 def test_both_gates_are_registered() -> None:
     found: dict[str, tuple[Any, ...]] = {}
     plugin.engine_gates(lambda name, *rest, **more: found.update({name: (*rest, more)}))
-    assert found["feasibility"] == (FeasibilityOptions, "engine.gates.gate:FeasibilityGate", {})
+    assert found["feasibility"] == (FeasibilityOptions, "engine.gates.gate:FeasibilityGate", {"feasibility": True})
     options, factory, more = found["threshold"]
     assert (options, factory) == (ThresholdOptions, "engine.gates.threshold:ThresholdGate")
     assert more["needs"](ThresholdOptions(metric="epe", max=1.0)) == ["epe"]

@@ -35,6 +35,15 @@ GATE = 'check = "toy-gate"\nbelow = 2.0'
 STRUCTURE = [
     Case("unknown key", NAME, NAME + "\n¦sed = 1", "unknown key 'sed' in the recipe", "seed"),
     Case("unknown table", "[evaluate]", "¦[trian]\n[evaluate]", "unknown key 'trian'", "train"),
+    Case("needed key misspelt", NAME, '¦nmae = "toy"', "unknown key 'nmae' in the recipe", "name"),
+    Case("needed table misspelt", MODEL, MODEL.replace("[model]", "¦[modle]"), "unknown key 'modle'", "model"),
+    Case(
+        "needed key of a stage misspelt",
+        STAGE_A,
+        STAGE_A.replace("trainable", "¦trainabel"),
+        "'trainabel'",
+        "trainable",
+    ),
     Case("missing name", NAME, "¦", "the key 'name' is missing in the recipe"),
     Case("name that is no folder", NAME, '¦name = "to/y"', "is the text 'to/y'; expected letters, digits, '-' and '_'"),
     Case("text for a number", NAME, NAME + '\n¦seed = "0"', "'seed' is the text '0'; expected a whole number"),
@@ -249,6 +258,27 @@ def test_extend_needs_a_parent_stage(load) -> None:
 def test_a_missing_recipe_names_files_like_it(folder: Path) -> None:
     with pytest.raises(InputError, match=r"the recipe cannot be read: No such file.*Did you mean 'recipe\.toml'"):
         load_recipe("recip.toml")
+
+
+def test_only_recipes_and_runs_are_named_for_a_missing_one(folder: Path) -> None:
+    (folder / "recipes.toml").write_text('[project]\nname = "pyproject"\n')
+    (folder / "recipe.tom").write_text("model = 1")
+    (folder / "recipse.toml").write_text("model")
+    (folder / "reciped").mkdir()
+    (folder / "recip").mkdir()
+    (folder / "recip" / "recipe.json").write_text("{}")
+    with pytest.raises(InputError) as caught:
+        load_recipe("recipe.tml")
+    assert sorted(caught.value.problems[0].near) == ["recip", "recipe.toml"]
+
+
+def test_of_two_keys_that_may_mean_a_missing_one_the_first_does(load) -> None:
+    with pytest.raises(InputError) as caught:
+        load(NAME, 'nmae = "toy"\nnaem = "toy"')
+    assert [str(problem).partition(": ")[2] for problem in caught.value.problems] == [
+        "unknown key 'nmae' in the recipe. Did you mean 'name'?",
+        "unknown key 'naem' in the recipe. Did you mean 'name'?",
+    ]
 
 
 def test_a_recipe_that_is_not_utf_8_names_the_line(folder: Path) -> None:

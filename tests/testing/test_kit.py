@@ -34,6 +34,8 @@ GOOD = [
     *checks("model", "toy", {"norm": True, "dropout": 0.5}, PLUGIN),
     *checks("injection", "toy", None, PLUGIN),
     *checks("dataset", "toy", None, PLUGIN),
+    *checks("dataset", "augmented", {"of": {"plugin": "toy"}}, PLUGIN),
+    *checks("dataset", "mix", {"sets": [{"plugin": "toy", "probability": 1.0}]}, PLUGIN),
     *checks("loss", "square", None, PLUGIN),
     *checks("metric", "error", None, PLUGIN),
     *checks("gate", "threshold", {"metric": "error", "max": 1.0}),
@@ -103,6 +105,13 @@ def test_options_of_the_test_that_do_not_fit_are_told() -> None:
     registered = checks("injection", "toy", {"bound": "high"}, PLUGIN)[0]
     with pytest.raises(AssertionError, match=r"the options .* are refused: bound: Input should be a valid number"):
         registered()
+
+
+def test_options_of_a_data_set_within_the_options_are_checked_too() -> None:
+    for inner, words in (({"plugin": "toy", "coutn": 3}, "coutn"), ({"plugin": "tyo"}, "did you mean 'toy'")):
+        registered = checks("dataset", "augmented", {"of": inner}, PLUGIN)[0]
+        with pytest.raises(AssertionError, match=f"(?i)the options .* are refused: .*{words}"):
+            registered()
 
 
 def test_a_base_that_writes_to_its_buffers_where_it_is_frozen_is_told() -> None:

@@ -17,6 +17,9 @@ from engine_stereo.data.reading import is_picture
 
 Array = NDArray[Any]
 
+VIEWS = ("left", "right", "polarization_left", "polarization_right")
+"""What the cameras see; every other picture of an example is told of it."""
+
 _MIRRORED = np.array([1, -1], np.float32)[:, None, None]
 
 

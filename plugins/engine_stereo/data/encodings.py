@@ -141,8 +141,8 @@ def _read_png(path: Path, encoding: Encoding) -> Array:
 
 
 def _read_fsd(path: Path, encoding: Encoding) -> Array:
-    red, green, blue = _colours(path)
-    return (red * 255**2 + green * 255 + blue) / 1000
+    first, second, third = _colours(path)[["rgb".index(colour) for colour in encoding.digits]]
+    return (first * 255**2 + second * 255 + third) / 1000
 
 
 def _read_sintel(path: Path, encoding: Encoding) -> Array:
@@ -194,9 +194,10 @@ def _write_npz(path: Path, stored: Array, encoding: Encoding) -> None:
 
 def _write_fsd(path: Path, stored: Array, encoding: Encoding) -> None:
     code = stored.astype(np.int64)
-    red = np.minimum(code // 255**2, 255)
-    rest = code - red * 255**2
-    write_png(path, np.stack([red, rest // 255, rest % 255], axis=-1).astype(np.uint8))
+    first = np.minimum(code // 255**2, 255)
+    rest = code - first * 255**2
+    digits = dict(zip(encoding.digits, (first, rest // 255, rest % 255), strict=True))
+    write_png(path, np.stack([digits[colour] for colour in "rgb"], axis=-1).astype(np.uint8))
 
 
 def _write_sintel(path: Path, stored: Array, encoding: Encoding) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from engine.contracts import Sample
 from engine.errors import InputError
 from engine_stereo.data.calibration import Calibration
+from engine_stereo.data.curate import curated
 from engine_stereo.data.options import FramesOptions
 from engine_stereo.data.presets import Encoding
 
@@ -75,7 +76,10 @@ class Frames:
 
     def __init__(self, frames: Sequence[Frame], options: FramesOptions, root: Path | None = None) -> None:
         self.options = options
-        self.frames = list(_part(frames, options)[: options.limit])
+        chosen = _part(frames, options)
+        if options.curate is not None:
+            chosen = curated(chosen, options.curate)
+        self.frames = list(chosen[: options.limit])
         self.root = root
         if options.polarimetry is not None and not any(frame.polarization for frame in self.frames):
             raise InputError("'polarimetry' has no effect: these examples have no files of polarisation")

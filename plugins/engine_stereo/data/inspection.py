@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from engine.contracts import Dataset, Finding, Sample
+from engine_stereo.data.inspect_digits import DigitsCheck
 from engine_stereo.data.inspect_photometry import AS_STORED
 from engine_stereo.data.inspect_pictures import Pictures
 from engine_stereo.data.inspect_polarization import PolarizationCheck
@@ -26,6 +27,7 @@ class StereoInspection:
     def __init__(self, options: StereoInspectionOptions) -> None:
         self._pictures = Pictures()
         self._truth = Truth()
+        self._digits = DigitsCheck()
         self._polarization = PolarizationCheck()
         self._rows: list[Row] = []
 
@@ -38,6 +40,7 @@ class StereoInspection:
         explained = AS_STORED
         if "disparity" in sample and "valid" in sample:
             explained = self._truth.look(name, sample)
+            self._digits.look(name, index, dataset)
         if "polarization_left" in sample and "polarization_right" in sample:
             self._polarization.look(sample, index, dataset)
         if len(self._rows) < DRAWN:
@@ -49,7 +52,12 @@ class StereoInspection:
 
     def findings(self) -> Sequence[Finding]:
         """What is wrong."""
-        return [*self._truth.findings(), *self._pictures.findings(), *self._polarization.findings()]
+        return [
+            *self._digits.findings(),
+            *self._truth.findings(),
+            *self._pictures.findings(),
+            *self._polarization.findings(),
+        ]
 
     def draw(self, path: Path) -> bool:
         """Write the sheet of the first samples. WorldError without matplotlib."""

@@ -39,6 +39,14 @@ class PolarimetryOptions(Options):
     rectification_right: tuple[Row3, Row3, Row3] | None = Field(None, description="R2, the same of the right camera")
 
 
+class CurateOptions(Options):
+    """Which examples are left out because of what was measured on them."""
+
+    figures: Path = Field(description="a CSV of `engine eval --per-image` on these examples")
+    column: str = Field("bad2/all", description="its column to look at")
+    most: float = Field(60.0, description="examples with more than this are left out, and those without a figure")
+
+
 class FramesOptions(CutOptions):
     """Which of a set's examples are taken, and what is done to each before anything else."""
 
@@ -49,6 +57,7 @@ class FramesOptions(CutOptions):
     split_seed: int = Field(0, ge=0, description="another seed, another split")
     limit: int | None = Field(None, ge=1, description="only this many examples, the first ones of the part")
     scale: float = Field(1.0, gt=0, le=1, description="0.5 halves the pictures and with them every disparity")
+    curate: CurateOptions | None = Field(None, description="leaves out examples that a network does not agree with")
     right_truth: bool = Field(False, description="also the right view's disparity_right and valid_right, where stored")
     polarimetry: PolarimetryOptions | None = Field(
         None, description="mosaics, angles and rectification of the cameras, in sets with polarisation"

@@ -12,6 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 Kind = Literal["pfm", "png", "npy", "npz", "fsd", "sintel", "dsp5", "exr"]
 
 
+Digits = Literal["rgb", "rbg", "grb", "gbr", "brg", "bgr"]
+
+
 class Depth(BaseModel):
     """How depth becomes disparity: d = focal * baseline / (stored * unit) - doffs, in px."""
 
@@ -36,6 +39,7 @@ class Encoding(BaseModel):
     subsample: int = Field(1, ge=1, description="stored rows and columns a pixel of the image: 2 in Spring's files")
     above: float | None = Field(None, description="px; disparity that is not above this means unknown")
     below: float | None = Field(None, description="px; disparity that is not below this means unknown")
+    digits: Digits = Field("rgb", description="of the kind 'fsd': the colours in the order of the digits they hold")
     depth: Depth | None = Field(None, description="set where the file holds depth")
 
 

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from engine_stereo.data.frames import Frame
 from engine_stereo.data.options import FramesOptions
-from engine_stereo.data.presets import PRESETS
+from engine_stereo.data.presets import PRESETS, Digits
 from engine_stereo.data.readers.layout import Layout, listed
 
 
@@ -20,6 +20,7 @@ class FSDOptions(FramesOptions):
     """Options of `fsd`."""
 
     root: Path = Field(description="the folder of the environments, each with dataset/data/")
+    digits: Digits = Field("rgb", description="the colours of disparity, the highest digit first; relatives differ")
 
 
 def frames(options: FSDOptions) -> list[Frame]:
@@ -30,7 +31,7 @@ def frames(options: FSDOptions) -> list[Frame]:
         right=f"{data}/right/rgb/*.jpg",
         id="*/*",
         disparity=f"{data}/left/disparity/*.png",
-        encoding=PRESETS["fsd"],
+        encoding=PRESETS["fsd"].model_copy(update={"digits": options.digits}),
         scene="*",
     )
     return listed(options.root, [layout])

@@ -9,9 +9,17 @@ from torch import nn
 
 sys.path.append(f"{os.path.dirname(os.path.realpath(__file__))}/../")  # noqa: PTH120  # as published code does
 from core.extractor import Context, Feature
+from core.geometry import looked_up
 from core.submodule import Aggregation, Gate, Update
 
 autocast = torch.cuda.amp.autocast
+
+
+def normalize_image(img):
+    mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    if (deviation == 0).any():
+        raise ValueError("a deviation is zero")
+    return (img / 255 - mean.view(3, 1, 1)) / deviation.view(3, 1, 1)
 
 
 def correlation(left, right, slots):
@@ -48,7 +56,7 @@ class FoundationStereo(nn.Module):
 
     def forward(self, image1, image2, iters=12, flow_init=None, test_mode=False, init_disp=None):
         assert not self.args.get("low_memory", False)
-        image1, image2 = image1 / 127.5 - 1, image2 / 127.5 - 1
+        image1, image2 = normalize_image(image1), normalize_image(image2)
         slots = self.args.max_disp // 4
         with autocast(enabled=self.args.mixed_precision):
             features, seen = self.feature(torch.cat([image1, image2]))
@@ -64,10 +72,9 @@ class FoundationStereo(nn.Module):
         disparity, predictions = first, []
         for iteration in range(iters):
             disparity = disparity.detach()
-            near = [F.relu(1 - (places - disparity - shift).abs()) for shift in (-1, 0, 1)]
-            looked_up = torch.cat([(score.float() * each).sum(1, keepdim=True) for each in near], 1)
+            near = looked_up(score.float(), disparity)
             with autocast(enabled=self.args.mixed_precision):
-                net, mask, delta = self.update_block(net, inp, looked_up, disparity)
+                net, mask, delta = self.update_block(net, inp, near, disparity)
             disparity = disparity + delta.float()
             if test_mode and iteration < iters - 1:
                 continue

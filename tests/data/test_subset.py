@@ -1,0 +1,45 @@
+"""Some samples of a data set, or all others, the same whenever they are asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from conftest import WriteRecipe
+
+from engine.data.loader import Fixed, evaluation_batches
+from engine.errors import InputError
+from engine.recipe import load_recipe
+
+
+def ids(toy_recipe: WriteRecipe, **options: Any) -> list[str]:
+    table = {"plugin": "subset", "of": {"plugin": "toy", "count": 12}, **options}
+    recipe = load_recipe(toy_recipe(data={"train": table}))
+    data = recipe.registry.get("datasets", "subset").build(recipe.data["train"].options)
+    return [name for batch in evaluation_batches(Fixed(data), 5, workers=0, pin=False) for name in batch["id"]]
+
+
+def test_the_first_ones_without_a_seed(toy_recipe: WriteRecipe) -> None:
+    assert ids(toy_recipe, count=3) == ["train-0", "train-1", "train-2"]
+
+
+def test_a_seed_chooses_others_and_a_greater_count_adds_to_them(toy_recipe: WriteRecipe) -> None:
+    few = [set(ids(toy_recipe, count=count, seed=1)) for count in (1, 4, 9)]
+    assert [len(each) for each in few] == [1, 4, 9]
+    assert few[0] < few[1] < few[2]
+    assert ids(toy_recipe, count=4, seed=1) == ids(toy_recipe, count=4, seed=1)
+    assert ids(toy_recipe, count=4, seed=1) != ids(toy_recipe, count=4, seed=2)
+
+
+def test_the_rest_is_what_is_not_chosen(toy_recipe: WriteRecipe) -> None:
+    chosen, rest = (set(ids(toy_recipe, count=5, seed=3, rest=rest)) for rest in (False, True))
+    assert chosen | rest == {f"train-{index}" for index in range(12)}
+    assert not chosen & rest
+
+
+def test_more_than_there_are_is_an_error(toy_recipe: WriteRecipe) -> None:
+    with pytest.raises(InputError, match="a subset of 13 samples of 12"):
+        ids(toy_recipe, count=13)
+    recipe = toy_recipe(data={"train": {"plugin": "subset", "count": 0, "of": {"plugin": "toy"}}})
+    with pytest.raises(InputError, match="count"):
+        load_recipe(recipe)

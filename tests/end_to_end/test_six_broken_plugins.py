@@ -1,0 +1,182 @@
+"""Six ways to break a plugin, installed and as a file: each is named in one sentence, and the rest goes on.
+
+What breaks while a plugin is loaded leaves an installed plugin out, with a line in `engine plugins`; of a file that the
+recipe names it is a mistake of the recipe (2). What breaks in a run ends it (1), wherever the plugin came from.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Command, WriteRecipe, events_of, only_run
+from test_bad_endings import errors
+from toy_world import PLUGIN, STAGE_A
+
+HEAD = """
+from pydantic import BaseModel
+from toy_plugin import BaseOptions, ToyBase
+
+from engine.hookspecs import hookimpl
+
+
+"""
+BRINGS = """
+@hookimpl
+def engine_models(register):
+    register("broken", BaseOptions, ToyBase, target="target")
+
+
+"""
+RAISES = "raise RuntimeError('no licence')\n"
+
+AT_LOADING = {
+    "raises_at_import": (
+        RAISES,
+        "it could not be imported: RuntimeError: no licence",
+    ),
+    "raises_in_a_hook": (
+        BRINGS.rstrip() + "\n    " + RAISES,
+        "engine_models failed: RuntimeError: no licence",
+    ),
+    "misspelt_hook": (
+        BRINGS.replace("engine_models", "engine_modles"),
+        "there is no hook 'engine_modles'; did you mean 'engine_models'?",
+    ),
+    "wrong_signature": (
+        BRINGS.replace("register", "registry"),
+        "'engine_models' takes 'registry'; the engine calls it with 'register', by that name",
+    ),
+    "options_of_a_wrong_type": (
+        BRINGS.replace("BaseOptions", "ToyBase"),
+        "register('broken', ...): options must be a class derived from pydantic.BaseModel, not the class 'ToyBase'",
+    ),
+}
+IN_A_RUN = {
+    "raises_in_the_middle": (
+        BRINGS + "@hookimpl\ndef engine_step(event):\n    if event.step == 4:\n        " + RAISES,
+        "plugin {plugin!r} failed in engine_step: RuntimeError: no licence",
+    ),
+    "default_of_a_wrong_type": (
+        "class Wrong(BaseOptions):\n    width: int = 'four'\n\n\n" + BRINGS.replace("BaseOptions", "Wrong"),
+        "{thing} refuses its own options: its defaults: 'width' is the text 'four'; expected a whole number",
+    ),
+    "option_that_cannot_be_told": (
+        "class Wrong(BaseOptions):\n    made: object = object()\n\n\n" + BRINGS.replace("BaseOptions", "Wrong"),
+        "the options of {thing} cannot be written down, so no run could be resumed: PydanticSerializationError: Unable"
+        " to serialize unknown type: <class 'object'>",
+    ),
+    "returns_a_wrong_shape": (
+        "class Flat(ToyBase):\n    def forward(self, batch):\n        made = super().forward(batch)\n"
+        "        return type(made)(made.value[:, 0])\n\n\n" + BRINGS.replace("ToyBase", "Flat"),
+        "the model broken answered with a value of shape (8, 8, 8); expected the shape of 'target' in data.val (toy), "
+        "(8, 1, 8, 8)",
+    ),
+}
+FILES = [str(PLUGIN), "broken.py"]
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
+    """install(name, text): a plugin as pip leaves it, with an entry point."""
+    site = tmp_path / "site"
+    site.mkdir()
+    monkeypatch.syspath_prepend(str(site))
+
+    def add(name: str, text: str) -> None:
+        (site / f"{name}.py").write_text(HEAD + text)
+        about = site / f"{name}-1.0.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (about / "entry_points.txt").write_text(f"[engine]\n{name} = {name}\n")
+
+    yield add
+    for file in site.glob("*.py"):
+        sys.modules.pop(file.stem, None)
+
+
+@pytest.mark.parametrize("name", AT_LOADING)
+def test_a_file_that_cannot_be_loaded_is_a_mistake_of_the_recipe(
+    engine: Command, toy_recipe: WriteRecipe, tmp_path: Path, name: str
+) -> None:
+    text, words = AT_LOADING[name]
+    (tmp_path / "broken.py").write_text(HEAD + text)
+    recipe = toy_recipe(plugins=FILES, model={"plugin": "broken"}, stage=[STAGE_A])
+    for command in ("check", "run"):
+        done = engine(command, recipe)
+        assert done.code == 2
+        (told,) = errors(done)
+        before, _, after = told.partition(words)
+        assert before.startswith(f"error {recipe}:2:"), "not where the recipe names the file"
+        assert before.endswith(": the plugin broken.py could not be loaded: ")
+        assert after in ("", f" ({tmp_path / 'broken.py'}:{len((HEAD + text).splitlines())})")
+        assert len(done.err.splitlines()) == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_installed_ones_that_cannot_be_loaded_are_named_and_everything_else_works(
+    engine: Command, toy_recipe: WriteRecipe, install: Command
+) -> None:
+    before = engine("plugins").out.splitlines()
+    for name, (text, _) in AT_LOADING.items():
+        install(name, text)
+    listed = engine("plugins")
+    assert listed.code == 0
+    told = [line for line in listed.out.splitlines() if "could not be loaded" in line]
+    assert sorted(told) == sorted(
+        f"plugin '{name}' ({name} 1.0) could not be loaded: {words}" for name, (_, words) in AT_LOADING.items()
+    )
+    assert [line for line in listed.out.splitlines() if line not in told] == before
+
+    done = engine("run", toy_recipe(stage=[{**STAGE_A, "steps": 4}]))
+    assert done.code == 0, done.err
+    assert "could not be loaded" not in done.out + done.err
+
+    done = engine("check", toy_recipe(model={"plugin": "broken"}, stage=[STAGE_A]))
+    assert done.code == 2
+    (first, *advice) = done.err.splitlines()
+    assert "no plugin brings the model 'broken'" in first
+    assert sorted(line.strip() for line in advice) == sorted(told)
+
+
+@pytest.mark.parametrize("installed", [False, True])
+@pytest.mark.parametrize("name", IN_A_RUN)
+def test_what_breaks_in_a_run_ends_it_in_one_sentence(
+    engine: Command, toy_recipe: WriteRecipe, tmp_path: Path, install: Command, name: str, installed: bool
+) -> None:
+    text, words = IN_A_RUN[name]
+    plugin = name if installed else str(tmp_path / "broken.py")
+    if installed:
+        install(name, text)
+    else:
+        (tmp_path / "broken.py").write_text(HEAD + text)
+    often = {"log_every": 1, "checkpoint_every": 2}
+    recipe = toy_recipe(
+        plugins=FILES[: 1 if installed else 2], model={"plugin": "broken"}, stage=[STAGE_A], train=often
+    )
+    done = engine("run", recipe)
+    assert done.code == 1
+    thing = f"model 'broken' of plugin {plugin!r}" + (f" ({name} 1.0)" if installed else "")
+    assert errors(done) == [f"error {words.format(plugin=plugin, thing=thing)}"]
+    assert len(done.err.splitlines()) == 1
+    if name == "raises_in_the_middle":
+        assert engine("check", recipe).code == 0
+        assert events_of(only_run(tmp_path))[-1]["status"] == "failed"
+        mended = HEAD + text.replace(RAISES, "pass\n")
+        (tmp_path / ("site" if installed else "") / f"{name if installed else 'broken'}.py").write_text(mended)
+        sys.modules.pop(name, None)
+        done = engine("run", recipe, "--resume")
+        assert done.code == 0, done.err
+        assert only_run(tmp_path)
+
+
+def test_an_installed_one_that_answers_wrongly_keeps_no_other_recipe_from_its_run(
+    engine: Command, toy_recipe: WriteRecipe, install: Command
+) -> None:
+    for name in ("default_of_a_wrong_type", "returns_a_wrong_shape"):
+        install(name, IN_A_RUN[name][0].replace('"broken"', f'"{name}"'))
+    assert "could not be loaded" not in engine("plugins").out
+    done = engine("run", toy_recipe(stage=[{**STAGE_A, "steps": 4}]))
+    assert done.code == 0, done.err
