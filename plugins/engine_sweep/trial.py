@@ -119,14 +119,12 @@ class Watch:
                 self._report(step, value)
 
     def _step(self, event: events.Evaluated) -> int | None:
-        """The steps behind an evaluation; None where it is not to be judged by, as the very last, which is the end."""
-        if event.stage not in self.steps:
+        """The steps behind an evaluation; None where nothing is left to save by giving up, after the very last step."""
+        if event.stage not in self.steps or event.moment == "before":
             return None
         before, after = self.steps[event.stage]
-        if event.moment == "after" and event.stage != self.last:
-            return after
-        kind, _, number = event.moment.partition(" ")
-        return before + int(number) if kind == "step" else None
+        step = after if event.moment == "after" else before + int(event.moment.removeprefix("step "))
+        return None if event.stage == self.last and step == after else step
 
     def _report(self, step: int, value: float) -> None:
         if step in self.reported:  # measured again after an interruption

@@ -123,6 +123,7 @@ RUN = {
     "docs/predict.md": "test_documents.py",
     "docs/scaling.md": "test_scaling_document.py",
     "docs/stage_reuse.md": "test_documents.py",
+    "docs/sweeps.md": "test_sweeps_document.py",
     "docs/tutorial.md": "test_tutorial.py",
 }
 """The file with a test that types every line of a page that begins with `engine`."""
