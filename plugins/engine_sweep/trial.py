@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 import engine
 from engine import events
-from engine.errors import DivergedError, GateRefusedError
+from engine.errors import DivergedError, GateRefusedError, InterruptedRunError
 from engine_sweep.study import REASON, REPORTS, RUN, SECONDS
 from engine_sweep.sweep import Sweep
 
@@ -22,14 +22,15 @@ SHARED = "shared"
 """The run that trained the stages before the swept ones, and whether it has."""
 
 
-def carry_out(sweep: Sweep, study: optuna.Study, trial: optuna.Trial) -> str:
+def carry_out(sweep: Sweep, study: optuna.Study, trial: optuna.Trial, asked: Callable[[], str]) -> str:
     """Run a trial to its end and tell the study; a few words of how it ended.
 
-    Passes what is not an answer to the question: InterruptedRunError, InputError, WorldError, PluginError.
+    asked: the signal that asked to stop before the run began, which hears all later ones itself; empty for none. Passes
+    what is not an answer to the question: InterruptedRunError, InputError, WorldError, PluginError.
     """
     began = time.perf_counter()
     recipe = sweep.recipe_of(trial.params)
-    watch = Watch(sweep, recipe, trial)
+    watch = Watch(sweep, recipe, trial, asked)
     try:
         watch.recall()
         history = engine.run(recipe, runs=sweep.runs, resume=_unfinished(sweep, trial), listener=watch)
@@ -91,8 +92,8 @@ class Watch:
     A figure stands at the number of steps that the swept stages have trained by then.
     """
 
-    def __init__(self, sweep: Sweep, recipe: Any, trial: optuna.Trial) -> None:
-        self.sweep, self.trial = sweep, trial
+    def __init__(self, sweep: Sweep, recipe: Any, trial: optuna.Trial, asked: Callable[[], str]) -> None:
+        self.sweep, self.trial, self.asked = sweep, trial, asked
         self.last = recipe.stages[-1].name
         self.aligned = {stage.name: "off" if stage.warp is None else "pred" for stage in recipe.stages}
         self.reported: set[int] = set()
@@ -112,6 +113,8 @@ class Watch:
         """Hear one event of the run."""
         if isinstance(event, events.RunStarted):
             self.trial.set_user_attr(RUN, event.directory.name)
+            if self.asked():
+                raise InterruptedRunError(f"stopped by {self.asked()} before the first step of a trial")
         elif isinstance(event, events.Evaluated) and event.data == "val" and event.ablation == "none":
             step = self._step(event)
             value = event.evaluation.mean.get(self.sweep.metric)

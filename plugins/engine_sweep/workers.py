@@ -62,7 +62,7 @@ def work(sweep: Sweep, permits: Semaphore, say: Callable[[str], None]) -> None:
     with stopping(Stop()) as stop:
         while permits.acquire(block=False):
             trial = ask(sweep, study)
-            ended = carry_out(sweep, study, trial)
+            ended = carry_out(sweep, study, trial, lambda: stop.asked)
             place = places(study.get_trials(deepcopy=False))[trial.number]
             values = ", ".join(f"{key} = {_short(value)}" for key, value in trial.params.items())
             say(f"trial {place}: {ended}; {values}")
