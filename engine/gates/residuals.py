@@ -195,7 +195,11 @@ def _plane(batch: Mapping[str, Any], name: str) -> NDArray[Any]:
     values = _numpy(batch[name])
     if values.ndim != 4 or values.shape[1] != 1:
         # One bound and one constant for several channels would make the structure figure meaningless.
-        raise InputError(Problem("", f"field {name!r} has shape {values.shape}", "one channel, (B, 1, H, W)"))
+        shape = tuple(values.shape)
+        raise InputError(
+            Problem("", f"the gate feasibility measures maps, and field {name!r} has shape {shape}", "(B, 1, H, W)"),
+            "a gate of your own can ask the same of other targets: docs/hooks/engine_gates.md",
+        )
     return np.asarray(values[:, 0])
 
 
