@@ -198,7 +198,7 @@ def _plane(batch: Mapping[str, Any], name: str) -> NDArray[Any]:
         shape = tuple(values.shape)
         raise InputError(
             Problem("", f"the gate feasibility measures maps, and field {name!r} has shape {shape}", "(B, 1, H, W)"),
-            "a gate of your own can ask the same of other targets: docs/hooks/engine_gates.md",
+            "what several numbers together decide needs a gate of its own: register(..., feasibility=True)",
         )
     return np.asarray(values[:, 0])
 

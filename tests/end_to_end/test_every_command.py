@@ -107,11 +107,13 @@ def test_the_recipe_for_a_checkout_is_checked_as_the_page_says(engine: Command, 
     shutil.copytree(ROOT / "recipes", clone / "recipes")
     shutil.copytree(STAND_IN, tmp_path / "FoundationStereo")
     os.chdir(clone)
-    (words, trained) = commands("docs/foundation_stereo.md")
+    (words, *trained) = commands("docs/foundation_stereo.md")
     done = engine(*words)
     assert done.code == 0, done.err
-    done = engine("check", *trained[1:])
-    assert done.code == 0, done.err
+    for each in trained:
+        done = engine("check", *each[1:])
+        assert done.code == 0, done.err
+    assert len(trained) == 3
 
 
 def test_the_sweep_of_its_page_runs(engine: Command, tmp_path: Path) -> None:

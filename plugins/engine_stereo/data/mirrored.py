@@ -38,11 +38,11 @@ class Mirrored:
 
     def sample(self, index: int, rng: np.random.Generator | None) -> Sample:
         """Example `index`: `left` is the right view in the mirror, and `right` the left one; InputError without two."""
-        import numpy as np  # the options are imported by every command
 
         from engine_stereo.data.augment_geometry import VIEWS, mirrored
+        from engine_stereo.data.reading import is_picture
 
         sample = self._whole.sample(index, rng)
         if "right" not in sample:
             raise InputError(f"{sample.get('id', 'an example')} has one view, and a mirrored pair needs two")
-        return mirrored({name: value for name, value in sample.items() if np.ndim(value) != 3 or name in VIEWS})
+        return mirrored({name: value for name, value in sample.items() if not is_picture(value) or name in VIEWS})
