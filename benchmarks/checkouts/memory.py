@@ -2,11 +2,11 @@
 
 python benchmarks/checkouts/memory.py --checkout FOLDER [--preset raft_stereo]. Each combination is a process of its
 own: MiB of activations that a forward pass keeps for the backward pass, the process's peak over what it had before its
-first step, and the seconds of a step, median and range. With --soak N the first of them makes N more steps, and tells
-by how much it grew over their second half.
+first step (gradients and moments among it), and the seconds of a step, median and range: of the clock on a GPU, of the
+processor on a CPU, which others may share. With --soak N the first of them makes N more steps, and tells by how much it
+grew over their second half.
 
-A CPU's own library ends the process in FoundationStereo's backward pass in bfloat16: on a CPU those rows are without it
-(oneDNN), which is slower, so that their speed is to be compared with nothing.
+FoundationStereo's backward pass in bfloat16 ends the process on a CPU: there only its forward pass is measured.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def one(asked: argparse.Namespace) -> dict[str, Any]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_num_threads(asked.threads)
     half = asked.precision == "bf16"
-    torch.backends.mkldnn.enabled = not (half and device == "cpu" and not PRESETS[asked.preset].cpu_bf16)  # type: ignore[assignment]  # torch declares a property of its module
+    clock = time.perf_counter if device == "cuda" else time.process_time
     made, batch = network(asked, device), pair(asked.height, asked.width, device)
     loss = Sequence(SequenceOptions())
     optimizer = torch.optim.AdamW([each for each in made.parameters() if each.requires_grad], lr=1e-5)
@@ -102,19 +102,27 @@ def one(asked: argparse.Namespace) -> dict[str, Any]:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
-    for number in range(WARM + asked.steps + asked.soak):
-        began = time.perf_counter()
+    deadly = half and device == "cpu" and not PRESETS[asked.preset].cpu_bf16
+    for number in range(0 if deadly else WARM + asked.steps + asked.soak):
+        began = clock()
         step()
         if device == "cuda":
             torch.cuda.synchronize()
         if WARM <= number < WARM + asked.steps:
-            times.append(time.perf_counter() - began)
+            times.append(clock() - began)
         elif number >= WARM + asked.steps:
             grown.append(resident())
     most = torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else peak() - before
     half_way = len(grown) // 2
     growth = grown[-1] - grown[half_way] if grown else None
-    return {"kept": kept(made, batch, cast), "peak": most, "seconds": times, "growth": growth, "soak": len(grown)}
+    peak_of_steps = None if deadly else most
+    return {
+        "kept": kept(made, batch, cast),
+        "peak": peak_of_steps,
+        "seconds": times,
+        "growth": growth,
+        "soak": len(grown),
+    }
 
 
 def row(asked: argparse.Namespace, recompute: bool, precision: str, soak: int) -> str:
@@ -128,6 +136,8 @@ def row(asked: argparse.Namespace, recompute: bool, precision: str, soak: int) -
         return f"{name} ended with {done.returncode}: {done.stderr.strip().splitlines()[-1:]} | | | |"
     told = json.loads(done.stdout.splitlines()[-1])
     times = told["seconds"]
+    if not times:
+        return f"{name} {told['kept']:.0f} | forward pass alone | | | |"
     spread = f"{statistics.median(times):.2f} ({min(times):.2f} .. {max(times):.2f})"
     grew = "" if told["growth"] is None else f"{told['growth']:+.1f} in the last half of {told['soak']}"
     return f"{name} {told['kept']:.0f} | {told['peak']:.0f} | {spread} | {1 / statistics.median(times):.2f} | {grew} |"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from engine.stages.outline import keep
 from engine.stages.patterns import check_patterns
 from engine.stages.reuse import Decision, decide, made_before
 from engine.stages.session import Session
+from engine.training.schedule import factor
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,9 @@ class PlannedStage:
 
     init: the stage or the file that it starts from, None for the starting weights. trainable: names of the parameters
     that train. warp: the share of steps aligned by the ground truth at the start and at the end, None where the
-    injection is off. reused_from: the run that it would be taken from, None where it would train, and the `reason`.
+    injection is off. optimizer: its table. learning_rates: the common rate at the first step, the end of the warm-up,
+    the middle and the last step. reused_from: the run that it would be taken from, None where it would train, and the
+    `reason`.
     """
 
     name: str
@@ -36,6 +40,8 @@ class PlannedStage:
     trainable: Sequence[str]
     warp: tuple[float, float] | None
     gates: Sequence[Mapping[str, Any]]
+    optimizer: Mapping[str, Any]
+    learning_rates: Mapping[int, float]
     reused_from: Path | None
     reason: str
 
@@ -101,6 +107,15 @@ def _planned(stage: Stage, selection: Selection, counts: Mapping[str, int], deci
         trainable=sorted(selection.parameters),
         warp=None if stage.warp is None else (stage.warp.gt_share(0.0), stage.warp.gt_share(1.0)),
         gates=[gate.model_dump(mode="json") for gate in stage.gates],
+        optimizer=stage.train.optimizer.model_dump(mode="json"),
+        learning_rates=_rates(stage),
         reused_from=decision.run,
         reason=decision.reason,
     )
+
+
+def _rates(stage: Stage) -> dict[int, float]:
+    steps, schedule = stage.steps, stage.train.schedule
+    risen = min(math.ceil(schedule.warmup * steps), steps - 1)
+    places = dict.fromkeys((0, risen, steps // 2, steps - 1))
+    return {step: stage.train.optimizer.lr * factor(step, steps, schedule) for step in places}

@@ -10,7 +10,9 @@ import typer
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="The directory of a run, or a recipe.", show_default=False)]
 Sets = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change one key of the recipe.")]
-Repeats = Annotated[int, typer.Option(min=1, help="Times that a sample is answered; the median is told.")]
+Repeats = Annotated[
+    int, typer.Option(min=1, help="Times that a sample is answered; the median and the least are told.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
 app = typer.Typer(
@@ -149,10 +151,11 @@ def _tell(rows: list[dict[str, Any]], heads: list[str], first: Any, as_json: boo
         typer.echo(json.dumps({"machine": machine(), "rows": rows}, indent=1))
         return
     names = list(rows[0]["mean"])
-    table = [[*heads, "ms", *names]]
+    table = [[*heads, "ms", "least ms", *names]]
     for row in rows:
         means = ["-" if row["mean"][name] is None else f"{row['mean'][name]:.4f}" for name in names]
-        table.append([*first(row), f"{1e3 * row['seconds']:.1f}", *means])
+        times = [f"{1e3 * row[which]:.1f}" for which in ("seconds", "least_seconds")]
+        table.append([*first(row), *times, *means])
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for line in table:
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +70,7 @@ def _recorded(plain: Plain, inputs: tuple[Tensor, ...], path: Path) -> int:
     followed = getattr(plain.system.base, "exportable", nullcontext)
     names = {"input_names": plain.fields, "output_names": plain.parts}
     try:
-        # What torch warns of is its own code and that of the network's authors.
-        with torch.no_grad(), followed(), warnings.catch_warnings(action="ignore"):
+        with torch.no_grad(), followed(), _unwarned():
             program = torch.onnx.export(
                 plain, inputs, dynamo=True, verbose=False, external_data=weights > ONE_FILE, **names
             )
@@ -84,6 +84,18 @@ def _recorded(plain: Plain, inputs: tuple[Tensor, ...], path: Path) -> int:
     except OSError as error:
         raise WorldError(f"{path} could not be written: {error.strerror}") from error
     return next(each.version for each in program.model_proto.opset_import if each.domain == "")
+
+
+@contextmanager
+def _unwarned() -> Iterator[None]:
+    """Without what exporters warn of: their own code, that of the network's authors, packages that are not needed."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        logging.disable(before)
 
 
 def _described(
@@ -146,7 +158,8 @@ def quantised(path: Path) -> Path:
     to = path.with_suffix(".int8.onnx")
     # Unsigned, since onnxruntime's convolutions on a CPU take no signed weights.
     kinds = ["MatMul", "Gemm", "Conv"]
-    quantize_dynamic(path, to, op_types_to_quantize=kinds, weight_type=QuantType.QUInt8)
+    with _unwarned():
+        quantize_dynamic(path, to, op_types_to_quantize=kinds, weight_type=QuantType.QUInt8)
     about = json.loads(about_file(path).read_text())
     about["parity"] = None
     about["quantised"] = "dynamic, uint8 weights of MatMul, Gemm and Conv"

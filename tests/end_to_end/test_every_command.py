@@ -17,6 +17,7 @@ from conftest import Command
 from engine_stereo.data.encodings import PRESETS, write_disparity
 from engine_stereo.data.images import write_image
 from pages import PAGES, ROOT, SHELL, Block, blocks, commands
+from test_documents import shrunk
 
 from engine.cli.main import app
 
@@ -106,26 +107,41 @@ def test_the_recipe_for_a_checkout_is_checked_as_the_page_says(engine: Command, 
     shutil.copytree(ROOT / "recipes", clone / "recipes")
     shutil.copytree(STAND_IN, tmp_path / "FoundationStereo")
     os.chdir(clone)
-    (words, trained) = commands("docs/foundation_stereo.md")
+    (words, *trained) = commands("docs/foundation_stereo.md")
     done = engine(*words)
     assert done.code == 0, done.err
-    done = engine("check", *trained[1:])
+    for each in trained:
+        done = engine("check", *each[1:])
+        assert done.code == 0, done.err
+    assert len(trained) == 3
+
+
+def test_the_sweep_of_its_page_runs(engine: Command, tmp_path: Path) -> None:
+    """With one trial; what sweeps promise is tested in tests/engine_sweep."""
+    shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
+    (words,) = commands("docs/sweeps.md")
+    words[words.index("--trials") + 1] = "1"
+    done = engine(*words, *shrunk(), "--set", "evaluate.ablations=[]")
     assert done.code == 0, done.err
+    assert len(list(tmp_path.glob("runs/s2m2_pol-sweep-*/best.json"))) == 1
 
 
 RUN = {
-    "README.md": "test_documents.py",
-    "docs/compare.md": "test_documents.py",
-    "docs/data.md": "test_every_command.py",
-    "docs/editors.md": "test_every_command.py",
-    "docs/foundation_stereo.md": "test_every_command.py",
-    "docs/hooks/README.md": "test_hooks.py",
-    "docs/predict.md": "test_documents.py",
-    "docs/scaling.md": "test_scaling_document.py",
-    "docs/stage_reuse.md": "test_documents.py",
-    "docs/tutorial.md": "test_tutorial.py",
+    "README.md": "end_to_end/test_documents.py",
+    "docs/compare.md": "end_to_end/test_documents.py",
+    "docs/data.md": "end_to_end/test_every_command.py",
+    "docs/editors.md": "end_to_end/test_every_command.py",
+    "docs/examples/black_box.md": "end_to_end/test_black_box_example.py",
+    "docs/examples/thermal.md": "end_to_end/test_thermal_example.py",
+    "docs/foundation_stereo.md": "end_to_end/test_every_command.py",
+    "docs/hooks/README.md": "end_to_end/test_hooks.py",
+    "docs/predict.md": "end_to_end/test_documents.py",
+    "docs/scaling.md": "end_to_end/test_scaling_document.py",
+    "docs/sweeps.md": "end_to_end/test_every_command.py",
+    "docs/stage_reuse.md": "end_to_end/test_documents.py",
+    "docs/tutorial.md": "end_to_end/test_tutorial.py",
 }
-"""The file with a test that types every line of a page that begins with `engine`."""
+"""The file below tests/ with a test that types every line of a page that begins with `engine`."""
 
 ELSEWHERE = {
     "make test": "is what runs this",
@@ -170,13 +186,19 @@ def test_the_lists_name_what_there_is() -> None:
     lines = {line for _, line in typed()}
     assert (ELSEWHERE.keys() | NOT_RUN.keys()) - lines == set()
     for page, test in RUN.items():
-        assert f'"{Path(page).name}"' in Path(__file__).with_name(test).read_text().replace("docs/", "")
+        assert Path(page).name in (ROOT / "tests" / test).read_text()
+
+
+NO_COMMANDS = {
+    ("bench_startup.md", "engine che"),  # half a word, for completion
+    ("engine_commands.md", "engine seeds recipe.toml --count 2"),  # the page's own example, which test_hooks.py runs
+}
 
 
 def test_every_command_within_a_sentence_has_the_options_that_it_is_told_with() -> None:
     group = typer.main.get_command(app)
     told = {(page.name, each) for page in PAGES for each in re.findall(r"`(engine [^`\n]+)`", page.read_text())}
-    told -= {("bench_startup.md", "engine che")}  # half a word, for completion
+    told -= NO_COMMANDS
     for page, line in sorted(told):
         command, words = group, line.split()[1:]
         while words and not words[0].startswith("-") and hasattr(command, "resolve_command"):
@@ -204,11 +226,16 @@ HEADS = {"polarimetry = ": '[data.train]\nplugin = "dofp"\nroot = "/data/dofp"\n
 """What stands above a block that is a part of a table."""
 
 
+OF_ITS_OWN = {"docs/examples/black_box.md": ROOT / "docs" / "examples" / "black_box" / "black_box.toml"}
+"""Pages whose blocks are parts of another recipe than the main one."""
+
+
 def recipe(block: Block) -> str:
-    """The block as a whole recipe: laid over the main one where it is a part."""
+    """The block as a whole recipe: laid over the one of its page where it is a part."""
     head = next((head for start, head in HEADS.items() if block.text.startswith(start)), "")
     text = head + block.text
-    return text if "extends" in tomli.loads(text) else f'extends = "recipes/s2m2_pol.toml"\n{text}'
+    under = OF_ITS_OWN.get(block.page, "recipes/s2m2_pol.toml")
+    return text if "extends" in tomli.loads(text) else f'extends = "{under}"\n{text}'
 
 
 def test_every_recipe_of_the_pages_is_good(engine: Command, tmp_path: Path) -> None:

@@ -23,7 +23,10 @@ from engine_checkouts.options import CheckoutOptions, NetworkOptions
 from engine_checkouts.presets import PRESETS
 from engine_checkouts.safeguards import attends_across_slots
 from engine_checkouts.ship import ship
+from engine_deploy.export import export
 from packaging.version import Version
+
+from engine.system import System
 
 ROOT = Path(os.environ["ENGINE_CHECKOUTS"])
 FOLDERS = {"foundation_stereo": ROOT / "FoundationStereo", "raft_stereo": ROOT / "RAFT-Stereo"}
@@ -240,6 +243,15 @@ def test_what_was_trained_is_read_by_the_authors_own_class(engine: Command, tmp_
         assert content["global_step"] == 2
     name = "update_block.encoder.convc1.weight"
     assert torch.equal(authors.state_dict()[name], weights_of(run, "train")[f"base.{name}"])
+
+
+@pytest.mark.parametrize("preset", list(FOLDERS))
+def test_an_onnx_file_answers_what_torch_answers(preset: str, tmp_path: Path) -> None:
+    system = System(network(preset, valid_iters=2), None, "disparity").eval()
+    about = export(system, [slanted_pair()], tmp_path / "net.onnx")
+    print(f"{preset}: opset {about['opset']}, {about['iterations']} iterations, parity {about['parity']}")
+    assert about["iterations"] == 2
+    assert about["parity"]["max"]["value"] <= 1e-3
 
 
 @pytest.mark.parametrize("preset", list(FOLDERS))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +29,7 @@ PRESET_OF = {
     "foundation_stereo": "foundation_stereo",
     "foundation_stereo_finetune": "foundation_stereo",
     "foundation_stereo_pol": "foundation_stereo",
+    "foundation_stereo_tiny": "foundation_stereo",
     "raft_stereo_pol": "raft_stereo",
 }
 SCENES = {"count": "2", "height": "64", "width": "96"}
@@ -199,6 +201,32 @@ def test_a_fixed_pair_is_learnt_with_its_truth_and_without(loss: Callable[[Predi
         torch.nn.utils.clip_grad_norm_(made.parameters(), 1.0)
         optimizer.step()
     assert sum(errors[-5:]) / 5 < min(1.5, errors[0] / 4), errors
+
+
+def test_the_two_commands_of_the_guide_run_with_a_small_data_set(engine: Command, tmp_path: Path) -> None:
+    shutil.copytree(RECIPES, tmp_path / "recipes")
+    guide = (RECIPES.parent / "docs" / "foundation_stereo.md").read_text()
+    whole = guide.replace("\\\n", " ").splitlines()
+    lines = [line for line in whole if line.startswith("engine run recipes/foundation_stereo_tiny.toml")]
+    plain, long = (shlex.split(line)[1:] for line in lines)
+    small = [word for pair in SHORT.items() for word in ("--set", f"{pair[0]}={pair[1]}")]
+    for words, more in ((plain, []), (long, ["--set", "train.precision=fp32"])):
+        words = [word.replace("../FoundationStereo", str(FOLDERS["foundation_stereo"])) for word in words]
+        done = engine(*words, *small, *more)
+        assert done.code == 0, done.err
+    refused = engine(*words, *small)
+    assert refused.code == 2
+    assert "in half precision ends the process on a CPU" in refused.err
+    assert (tmp_path / "mlruns").is_dir()
+
+
+SHORT = {
+    "stage.train.steps": 2,
+    "data.train.count": 2,
+    "data.val.count": 1,
+    "model.train_iters": 2,
+    "model.valid_iters": 2,
+}
 
 
 IGEV = """

@@ -50,8 +50,8 @@ class Wide(nn.Module):
         seen = self.encoder(batch["image"])
         seen = seen + self.mlp(seen.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         value = self.head(seen)
-        if self.trap == "lies" and torch.compiler.is_compiling():
-            value = value + 0.01
+        if self.trap in ("lies", "nan") and torch.compiler.is_compiling():
+            value = value + (0.01 if self.trap == "lies" else float("nan"))
         if self.trap == "branches" and bool((batch["image"] > 9).any()):
             value = -value
         return Prediction(value, confidence=torch.sigmoid(value))

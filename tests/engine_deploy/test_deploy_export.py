@@ -65,10 +65,13 @@ def test_the_command_tells_what_it_wrote_and_how_far_it_is_from_torch_and_takes_
     assert sorted(each.name for each in (tmp_path / "out").iterdir()) == ["net.json", "net.onnx"]
 
 
-def test_a_file_that_answers_otherwise_is_not_left_there(deploy: Deploy, run: Path, tmp_path: Path) -> None:
-    done = deploy("export", run, tmp_path / "net.onnx", "--set", "model.trap=lies")
+@pytest.mark.parametrize(("trap", "by"), [("lies", "0.01"), ("nan", "inf")])
+def test_a_file_that_answers_otherwise_is_not_left_there(
+    trap: str, by: str, deploy: Deploy, run: Path, tmp_path: Path
+) -> None:
+    done = deploy("export", run, tmp_path / "net.onnx", "--set", f"model.trap={trap}")
     assert done.code == 4
-    assert "answers otherwise than torch on 4 inputs: value by up to 0.01" in done.err
+    assert f"answers otherwise than torch on 4 inputs: value by up to {by}" in done.err
     assert "at most 0.001 was asked. Nothing was written" in done.err
     assert list(tmp_path.iterdir()) == []
 

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
+from conftest import Command, WriteRecipe
 from hypothesis import given
 from hypothesis import strategies as st
+from toy_world import STAGE_A
 
 from engine.recipe.schema import Schedule
 from engine.training.schedule import factor
@@ -58,3 +61,18 @@ def test_it_rises_once_and_then_never_again(made: Schedule, steps: int) -> None:
     top = curve.index(max(curve))
     assert curve[:top] == sorted(curve[:top])
     assert all(later <= earlier + 1e-12 for earlier, later in zip(curve[top:], curve[top + 1 :], strict=False))
+
+
+def test_the_plan_tells_the_optimiser_and_the_rates_of_the_schedule(engine: Command, toy_recipe: WriteRecipe) -> None:
+    groups = [{"match": "base.head.**", "lr": 0.01}]
+    optimizer = {"lr": 0.1, "weight_decay": 0.5, "betas": [0.8, 0.9], "groups": groups}
+    train = {"optimizer": optimizer, "schedule": {"name": "cosine", "warmup": 0.1}}
+    done = engine("plan", toy_recipe(stage=[{**STAGE_A, "steps": 100}], train=train), "--json")
+    assert done.code == 0, done.err
+    (stage,) = json.loads(done.out)["stages"]
+    assert stage["optimizer"] == {"name": "adamw", **optimizer}
+    half = 0.1 * (1 + math.cos(math.pi * 40 / 90)) / 2
+    last = 0.1 * (1 + math.cos(math.pi * 89 / 90)) / 2
+    expected = {"0": 0.1 / 11, "10": 0.1, "50": half, "99": last}
+    assert stage["learning_rates"] == pytest.approx(expected)
+    assert "betas 0.8 0.9, decay 0.5" in engine("plan", toy_recipe(stage=[STAGE_A], train=train)).out
