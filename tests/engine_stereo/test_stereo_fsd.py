@@ -79,6 +79,7 @@ def test_exchanged_colours_of_the_disparity_are_told_with_their_order(
     code, errors = inspected(digits=digits)
     assert code == 2
     assert any(f"stand in the order {words}, and are read as rgb" in each for each in errors)
+    assert not any("explains the pictures best" in each for each in errors), "it follows from the order"
 
 
 def test_a_missing_partner_is_told_by_its_path(engine: Command, tmp_path: Path) -> None:

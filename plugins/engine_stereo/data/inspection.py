@@ -52,12 +52,9 @@ class StereoInspection:
 
     def findings(self) -> Sequence[Finding]:
         """What is wrong."""
-        return [
-            *self._digits.findings(),
-            *self._truth.findings(),
-            *self._pictures.findings(),
-            *self._polarization.findings(),
-        ]
+        # Digits in another order give numbers of which everything else that is said of the truth follows.
+        truth = self._digits.findings() or self._truth.findings()
+        return [*truth, *self._pictures.findings(), *self._polarization.findings()]
 
     def draw(self, path: Path) -> bool:
         """Write the sheet of the first samples. WorldError without matplotlib."""

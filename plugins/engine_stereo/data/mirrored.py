@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from pydantic import Field
 
 from engine.contracts import Sample
 from engine.data.options import InnerData
 from engine.errors import InputError
 from engine_stereo.options import Options
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class MirroredOptions(Options):
@@ -36,9 +38,11 @@ class Mirrored:
 
     def sample(self, index: int, rng: np.random.Generator | None) -> Sample:
         """Example `index`: `left` is the right view in the mirror, and `right` the left one; InputError without two."""
+
         from engine_stereo.data.augment_geometry import VIEWS, mirrored
+        from engine_stereo.data.reading import is_picture
 
         sample = self._whole.sample(index, rng)
         if "right" not in sample:
             raise InputError(f"{sample.get('id', 'an example')} has one view, and a mirrored pair needs two")
-        return mirrored({name: value for name, value in sample.items() if np.ndim(value) != 3 or name in VIEWS})
+        return mirrored({name: value for name, value in sample.items() if not is_picture(value) or name in VIEWS})
