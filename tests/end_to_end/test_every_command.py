@@ -17,7 +17,6 @@ from conftest import Command
 from engine_stereo.data.encodings import PRESETS, write_disparity
 from engine_stereo.data.images import write_image
 from pages import PAGES, ROOT, SHELL, Block, blocks, commands
-from test_documents import shrunk
 
 from engine.cli.main import app
 
