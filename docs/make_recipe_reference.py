@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.plugins import OWN_DISTRIBUTION, Plugins, load
-from engine.recipe.json_schema import NAMED, recipe_schema
+from engine.recipe.json_schema import NAMED, WHOLE, recipe_schema
 from engine.recipe.schema import (
     DataTable,
     GateTable,
@@ -35,6 +35,8 @@ This page is written by `python docs/make_recipe_reference.py` and has the plugi
 Paths are relative to the file that writes them. A recipe with `extends` is laid over another one: tables key by key,
 stages by name, arrays as a whole. Unknown keys are errors.
 """
+DATA = WHOLE["properties"]["data"]["required"]
+"""What [data] needs, of which a recipe that extends another one may write a part."""
 PLACES = {
     ModelTable: "[model]",
     InjectionTable: "[injection]",
@@ -71,7 +73,7 @@ def page(plugins: Plugins) -> str:
         blocks += [
             f"## {title}",
             _sentence(parts[name]),
-            _rows(parts[name]["properties"], parts[name].get("required", ())),
+            _rows(parts[name]["properties"], DATA if name == "Data" else parts[name].get("required", ())),
         ]
     for table, title in PLACES.items():
         kind, key = NAMED[table]

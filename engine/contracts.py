@@ -126,7 +126,7 @@ class Verdict:
 class Evaluation:
     """Metrics of one pass over a data set.
 
-    mean: name -> mean over samples with a defined value. pooled: name -> mean over all counted pixels.
+    mean: name -> mean over samples with a defined value. pooled: name -> mean over all that counts, such as pixels.
     skipped: name -> samples without a defined value. per_sample: name -> one value a sample (nan = not defined).
     base_mean, base_per_sample: the same of the base alone, when an injection corrected it. ids, scenes: one a sample.
     """

@@ -148,6 +148,26 @@ def test_weights_are_measured_and_judged_as_the_commands_do(recipe: Recipe, engi
         library.check_feasibility(recipe, stage="B")
 
 
+def test_a_system_and_samples_are_at_hand_and_a_changed_system_is_measured(recipe: Recipe) -> None:
+    done = engine.run(recipe)
+    system = engine.load_system(recipe, weights=done.path)
+    trained = weights_of(done.path, "B")
+    assert not system.training
+    assert all(torch.equal(tensor, trained[name]) for name, tensor in system.state_dict().items())
+    first, second = engine.samples(recipe, 2)
+    assert [first["id"], second["id"]] == [["val-0"], ["val-1"]]
+    with torch.no_grad():
+        assert system(first).value.shape == first["target"].shape
+
+    whole = engine.evaluate(recipe, weights=done.path).mean
+    assert engine.evaluate(recipe, system=system).mean == whole
+    with torch.no_grad():
+        system.base.head.bias.add_(5)
+    assert engine.evaluate(recipe, system=system).mean["error"] > whole["error"]
+    with pytest.raises(InputError, match="`system` has its weights"):
+        engine.evaluate(recipe, system=system, weights=done.path)
+
+
 def test_mistakes_and_refusals_are_the_engines_exceptions(toy_recipe: WriteRecipe, tmp_path: Path) -> None:
     with pytest.raises(InputError) as wrong:
         engine.load_recipe(toy_recipe(seed="no", trian={}))

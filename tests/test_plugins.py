@@ -308,10 +308,10 @@ class TestInstalledPlugins:
             kind: second.names(kind) for kind in plugins.SINGULAR
         }
 
-    def test_loading_imports_neither_torch_nor_zarr(self) -> None:
+    def test_loading_imports_neither_torch_nor_what_reads_recipes(self) -> None:
         code = (
             "import sys, engine.plugins as p; p.load();"
-            "sys.exit(str([name for name in ('torch', 'zarr', 'numpy') if name in sys.modules] or ''))"
+            "sys.exit(str([name for name in ('torch', 'zarr', 'numpy', 'engine.recipe') if name in sys.modules] or ''))"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 

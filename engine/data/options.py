@@ -7,7 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from engine.recipe.schema import InnerData
+from engine.plugin_table import InnerData
 
 __all__ = ["InnerData", "MixOptions", "MixedSet", "SubsetOptions", "ZarrOptions"]
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from engine.plugin_table import InnerData, PluginTable
 from engine.plugins import Plugins
 from engine.recipe import schema as tables
 from engine.registered import Kind, Registered, guarded
@@ -21,7 +22,7 @@ Schema = dict[str, Any]
 DIALECT = "http://json-schema.org/draft-07/schema#"
 """The newest that Taplo, and with it Even Better TOML of VS Code, takes whole."""
 
-NAMED: Mapping[type[tables.PluginTable], tuple[Kind, str]] = {
+NAMED: Mapping[type[PluginTable], tuple[Kind, str]] = {
     tables.ModelTable: ("models", "plugin"),
     tables.InjectionTable: ("injections", "plugin"),
     tables.DataTable: ("datasets", "plugin"),
@@ -35,7 +36,7 @@ NAMED: Mapping[type[tables.PluginTable], tuple[Kind, str]] = {
 LAID_OVER = (tables.ModelTable, tables.InjectionTable, tables.DataTable)
 """Those of which a recipe that extends another one may write a part."""
 
-WHOLE = {
+WHOLE: Schema = {
     "required": ["name", "model", "data"],
     "properties": {
         "model": {"required": ["plugin"]},
@@ -67,7 +68,7 @@ def recipe_schema(plugins: Plugins) -> Schema:
         _set_within(name, own, plugins.names("datasets"), made)
     _spell_stages(made["Stage"], made["Train"])
     whole["properties"]["extends"] = {"type": "string", "description": "the recipe that this one is laid over"}
-    del whole["required"]
+    del whole["required"], made["Data"]["required"]
     either = [{"required": ["extends"]}, WHOLE]
     return {"$schema": DIALECT, **_for_toml({**whole, "$defs": made}), "anyOf": either}
 
@@ -105,7 +106,7 @@ def _options(thing: Registered, made: Schema, inner: Schema) -> Schema:
             # As a recipe is read: only a model that asks for it takes any key.
             schema.setdefault("additionalProperties", thing.options.model_config.get("extra") == "allow")
             _describe(schema, model)
-            if issubclass(model, tables.InnerData):
+            if issubclass(model, InnerData):
                 inner[prefix + model.__name__] = schema
     made |= {prefix + name: schema for name, schema in within.items()}
     return {"properties": {}, **options}

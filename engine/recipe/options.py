@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
+from engine.plugin_table import InnerData
 from engine.recipe.expand import absolute
 from engine.recipe.nodes import KeyPath, Node
-from engine.recipe.schema import InnerData
 
 M = TypeVar("M", bound=BaseModel)
 

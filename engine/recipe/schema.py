@@ -26,11 +26,11 @@ from pydantic import (
 from pydantic_core import PydanticCustomError, to_jsonable_python
 
 from engine.errors import nearest
+from engine.plugin_table import InnerData, PluginTable, Text
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from engine.contracts import Dataset
     from engine.plugins import Plugins
     from engine.recipe.nodes import Node
 
@@ -39,7 +39,6 @@ WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt")
 # Names become folders of the run and parts of `--set stage.NAME.key=value`: no separators, no dots.
 SLUG = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 Slug = Annotated[str, Field(pattern=SLUG, max_length=100)]  # folders may have 255, and add to it
-Text = Annotated[str, Field(min_length=1)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -53,44 +52,15 @@ Off = BeforeValidator(_zero_is_off)
 
 
 class Table(BaseModel):
-    """A table of the recipe: unknown keys are errors, values do not change after loading."""
+    """A table of the recipe: unknown keys are errors, values do not change after loading.
+
+    Defaults that are tables are made by `model_construct`, which needs no validator: those are built when a recipe is
+    read, and not by every command that imports this file.
+    """
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=False, defer_build=True
     )
-
-
-class PluginTable(BaseModel):
-    """A table whose further keys are the options of a plugin's object.
-
-    `options` is the validated instance of the plugin's options model once the recipe is loaded.
-    """
-
-    # Not frozen: the plugin's model replaces the raw options after the structure of the whole recipe is known.
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, defer_build=True)
-
-    options: Any = Field(default_factory=dict)
-
-    @classmethod
-    def own_keys(cls) -> list[str]:
-        """The keys that the engine reads itself; every other key is an option of the plugin's object."""
-        return [name for name in cls.model_fields if name != "options"]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _split(cls, data: Any) -> Any:
-        if not isinstance(data, dict):
-            return data
-        own = cls.own_keys()
-        return {key: data[key] for key in own if key in data} | {
-            "options": {key: value for key, value in data.items() if key not in own}
-        }
-
-    @model_serializer(mode="wrap")
-    def _join(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        data: dict[str, Any] = handler(self)
-        options: dict[str, Any] = data.pop("options")
-        return data | options
 
 
 class ModelTable(PluginTable):
@@ -141,27 +111,6 @@ class Data(Table):
     def kept(self) -> list[str]:
         """The names of the retention data, as in `data["retention.NAME"]`."""
         return [f"retention.{name}" for name in self.retention]
-
-
-class InnerData(PluginTable):
-    """A data set within the options of another: an options model takes one as `of: InnerData`, or several in an array.
-
-    Its options are checked with the recipe, each mistake where it stands.
-    """
-
-    plugin: Text
-
-    _registry: Plugins | None = PrivateAttr(default=None)
-
-    def __getstate__(self) -> dict[Any, Any]:
-        # A data set that is sent to a worker has built what is in it, and the registry holds modules.
-        return {**super().__getstate__(), "__pydantic_private__": {"_registry": None}}
-
-    def build(self) -> Dataset:
-        """The data set, of a loaded recipe."""
-        assert self._registry is not None, "only a recipe from load_recipe knows its plugins"
-        made: Dataset = self._registry.get("datasets", self.plugin).build(self.options)
-        return made
 
 
 class LossTable(PluginTable):
@@ -250,12 +199,12 @@ class Train(Table):
     compile: bool = False
     cache: Literal["off", "on", "auto"] = "off"
     augment: Literal["before-cache", "after-cache"] = "before-cache"
-    optimizer: Optimizer = Optimizer()
-    schedule: Schedule = Schedule()
+    optimizer: Optimizer = Optimizer.model_construct()
+    schedule: Schedule = Schedule.model_construct()
     losses: list[LossTable] = []
     clip_norm: Annotated[Positive | None, Off] = 1.0
     ema: Annotated[Annotated[float, Field(gt=0, lt=1)] | None, Off] = None
-    nonfinite: Nonfinite = Nonfinite()
+    nonfinite: Nonfinite = Nonfinite.model_construct()
     log_every: Count = 10
     evaluate_every: Annotated[Count | None, Off] = None
     checkpoint_every: Annotated[Count | None, Off] = None
@@ -366,7 +315,7 @@ class GateTable(PluginTable):
     check: Text
     at: Literal["entry", "exit"] = "entry"
     on_fail: Literal["stop", "warn", "extend"] = "stop"
-    accept: list[Literal["warn", "undetermined", "nothing-to-gain"]] = []
+    accept: list[Literal["warn", "undetermined", "nothing-to-gain"]] = Field(default=[])
     extend: Extend | None = None
 
 
@@ -424,8 +373,8 @@ class Recipe(Table):
     model: ModelTable
     injection: InjectionTable | None = None
     data: Data
-    train: Train = Train()
-    evaluate: Evaluate = Evaluate()
+    train: Train = Train.model_construct()
+    evaluate: Evaluate = Evaluate.model_construct()
     stages: list[Stage] = Field(default=[], alias="stage")
     trackers: list[TrackerTable] = Field(default=[], alias="tracker")
 

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import to_jsonable_python
 
 from engine.errors import EngineError, PluginError, Problem, nearest
+from engine.plugin_table import InnerData, PluginTable
 from engine.plugins import Plugins
 from engine.recipe.nodes import KeyPath, Node, Source, build
 from engine.recipe.options import inner_data, make_paths_absolute, parse_options
@@ -25,11 +26,9 @@ from engine.recipe.schema import (
     DataTable,
     GateTable,
     InjectionTable,
-    InnerData,
     LossTable,
     MetricTable,
     ModelTable,
-    PluginTable,
     Recipe,
     TrackerTable,
     is_weights_file,

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from engine import events
 from engine.data.source import First
 from engine.hookspecs import Register, hookimpl
-from engine.recipe.schema import InnerData
+from engine.plugin_table import InnerData
 
 INTERRUPT = "ENGINE_INTERRUPT"
 """The variable that says where: "STAGE STEP SIGNAL", such as "B 3 SIGTERM"."""

@@ -10,15 +10,12 @@ import typer
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="The directory of a run, or a recipe.", show_default=False)]
 Sets = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change one key of the recipe.")]
-Repeats = Annotated[
-    int, typer.Option(min=1, help="Times that a sample is answered; the median and the least are told.")
-]
+Repeats = Annotated[int, typer.Option(min=1, help="Times that a sample is answered; medians are told.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
 app = typer.Typer(
     add_completion=False,
     rich_markup_mode="markdown",
-    pretty_exceptions_enable=False,
     help="Take what a run has trained elsewhere: as ONNX, or smaller; and measure what that costs.",
 )
 
@@ -42,7 +39,7 @@ def export(
     onnxruntime and torch answer some validation samples; where they differ by more than --within, nothing is written
     and the exit code is 4.
 
-        python -m engine_deploy export runs/RECIPE/RUN network.onnx --size 320x736 --set model.valid_iters=16
+        engine deploy export runs/RECIPE/RUN network.onnx --size 320x736 --set model.valid_iters=16
     """
     from engine import load_recipe, load_system, samples
     from engine_deploy.export import export as exported
@@ -81,7 +78,7 @@ def shrink(
 ) -> None:
     """Write the weights smaller. `compare` reads the file again and measures it.
 
-    python -m engine_deploy shrink runs/RECIPE/RUN small.safetensors --keep int8 --narrow 0.25
+    engine deploy shrink runs/RECIPE/RUN small.safetensors --keep int8 --narrow 0.25
     """
     from engine import load_recipe, load_system
     from engine_deploy import smaller
@@ -109,7 +106,7 @@ def compare(
 ) -> None:
     """Size, time and held-out error of files, beside those of what the run has trained.
 
-    python -m engine_deploy compare runs/RECIPE/RUN network.onnx network.int8.onnx small.safetensors
+    engine deploy compare runs/RECIPE/RUN network.onnx network.int8.onnx small.safetensors
     """
     from engine_deploy.measuring import compare as compared
 
@@ -132,7 +129,7 @@ def tradeoff(
 ) -> None:
     """Time and held-out error of a trained system with other settings: iterations, size of the pictures.
 
-    python -m engine_deploy tradeoff runs/RECIPE/RUN --vary model.valid_iters=2,4,8,16 --scale 1,0.5
+    engine deploy tradeoff runs/RECIPE/RUN --vary model.valid_iters=2,4,8,16 --scale 1,0.5
     """
     from engine_deploy.measuring import scales_of, varied
     from engine_deploy.measuring import tradeoff as measured
@@ -151,10 +148,10 @@ def _tell(rows: list[dict[str, Any]], heads: list[str], first: Any, as_json: boo
         typer.echo(json.dumps({"machine": machine(), "rows": rows}, indent=1))
         return
     names = list(rows[0]["mean"])
-    table = [[*heads, "ms", "least ms", *names]]
+    table = [[*heads, "ms", "CPU ms", *names]]
     for row in rows:
         means = ["-" if row["mean"][name] is None else f"{row['mean'][name]:.4f}" for name in names]
-        times = [f"{1e3 * row[which]:.1f}" for which in ("seconds", "least_seconds")]
+        times = [f"{1e3 * row[which]:.1f}" for which in ("seconds", "cpu_seconds")]
         table.append([*first(row), *times, *means])
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for line in table:

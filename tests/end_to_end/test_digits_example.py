@@ -3,43 +3,37 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import json
 import math
 import re
+import runpy
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
-from conftest import Forks, Outcome, events_of, only_run, weights_of
+from conftest import Forks, Outcome, events_of, weights_of
 
 import engine as library
 from engine import testing
 from engine.contracts import Verdict
+from engine.errors import WorldError
 from engine.prediction import Prediction
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "examples" / "digits"
-RECIPE, PRETRAIN, PLUGIN = FOLDER / "digits.toml", FOLDER / "pretrain.toml", FOLDER / "digits_plugin.py"
-FEWER = ["--set", "stage.A.steps=240", "--set", "stage.B.steps=160", "--set", "stage.C.steps=120"]
-TOO_SMALL = ["--set", "injection.bound=0.5"]
+PAGE, PLUGIN, MEASURE = FOLDER.with_suffix(".md"), FOLDER / "digits_plugin.py", FOLDER / "measure.py"
+RECIPE, PRETRAIN = "docs/examples/digits/digits.toml", "docs/examples/digits/pretrain.toml"
 OF_STEREO = re.compile(r"\bpx\b|pixel|disparit|stereo|\bEPE\b", re.IGNORECASE)
 
 
 @pytest.fixture(scope="module")
-def plugin() -> Iterator[ModuleType]:
-    spec = importlib.util.spec_from_file_location("digits_plugin_of_the_tests", PLUGIN)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+def plugin() -> ModuleType:
+    """The plugin file as the engine has loaded it."""
+    recipe = library.load_recipe(ROOT / RECIPE)
+    return sys.modules[recipe.registry.get("gates", "margin").factory.__module__]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -48,20 +42,48 @@ def plugin() -> Iterator[ModuleType]:
 
 
 class World:
-    """A folder in which the recipe has run once, and commands that run there."""
+    """A folder in which all commands of the page have run, with fewer steps, and further ones may.
+
+    said: what each of them did, by its words as the page has them.
+    """
 
     def __init__(self, forks: Forks, folder: Path) -> None:
         self.forks, self.folder = forks, folder
-        self.first = self("run", RECIPE, *FEWER)
-        assert self.first.code == 0, self.first.err
-        self.run = only_run(folder, "digits")
+        (folder / "docs").symlink_to(ROOT / "docs")
+        self.said: dict[str, Outcome] = {}
+        self.codes: dict[str, int] = {}
+        for line in re.findall(r"^engine .*$", PAGE.read_text(), re.MULTILINE):
+            words, _, comment = (part.strip() for part in line.partition("#"))
+            code = re.match(r"exit code (\d)", comment)
+            self.codes[words] = int(code[1]) if code else 0
+            self.said[words] = self(*words.split()[1:], *(shorter(words) if " run " in words else []))
 
-    def __call__(self, *arguments: object) -> Outcome:
-        return self.forks.run(*arguments, folder=self.folder)
+    def __call__(self, *words: object) -> Outcome:
+        named = [str(word).replace("runs/digits/RUN", f"runs/digits/{self.run.name}") for word in words]
+        return self.forks.run(*named, folder=self.folder)
+
+    @property
+    def run(self) -> Path:
+        """The run of the recipe as it stands."""
+        runs = self.folder / "runs" / "digits"
+        return min(runs.iterdir()) if runs.is_dir() else Path("RUN")
+
+    @property
+    def stopped(self) -> Path:
+        """The run with too small a bound."""
+        return max((self.folder / "runs" / "digits").iterdir())
 
     def wrong(self, moment: str, stage: str, warp: str, of: str = "mean") -> float:
         """Share of held-out digits that were read wrong."""
         return wrong(self.run, moment, stage, warp, of)
+
+
+def shorter(words: str) -> list[str]:
+    """Settings with which a run of the page takes few steps; still enough to learn by where it is measured."""
+    if "pretrain" in words:
+        return ["--set", "stage.pretrain.steps=5"]
+    steps = {"A": 240, "B": 160, "C": 120} if "bound" not in words else {"A": 60}
+    return [part for stage, count in steps.items() for part in ("--set", f"stage.{stage}.steps={count}")]
 
 
 def wrong(run: Path, moment: str, stage: str, warp: str, of: str = "mean") -> float:
@@ -78,10 +100,10 @@ def world(forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> World:
     return World(forks, tmp_path_factory.mktemp("digits"))
 
 
-def test_the_recipes_are_good_and_planned_in_words_of_their_own(world: World) -> None:
-    done = world("check", RECIPE, PRETRAIN)
-    assert done.code == 0, done.err
-    planned = world("plan", RECIPE).out
+def test_every_command_of_the_page_does_what_the_page_says(world: World) -> None:
+    assert {words: done.code for words, done in world.said.items()} == world.codes
+    assert sorted(world.codes.values()) == [0, 0, 0, 0, 0, 0, 0, 4, 4]
+    planned = world.said[f"engine plan {RECIPE}"].out
     assert "stage B the mat only: 400 steps of 64 samples" in planned
     assert "gate margin at entry, on fail: stop" in planned
 
@@ -101,9 +123,10 @@ def test_the_base_learns_the_domain_and_the_correction_reads_what_it_cannot(worl
 
 
 def test_the_correction_reads_the_mat_of_its_own_sheet(world: World) -> None:
-    shown = json.loads(world("eval", RECIPE, "--weights", world.run, "--ablation", "shuffle", "--json").out)
-    assert shown["mean"]["wrong"] > shown["base_mean"]["wrong"]
-    assert shown["base_mean"]["wrong"] == pytest.approx(world.wrong("after", "C", "pred", "base_mean"))
+    (table,) = (done.out for words, done in world.said.items() if "--ablation shuffle" in words)
+    shuffled, alone = map(float, re.search(r"wrong +([\d.]+) \[([\d.]+)\]", table).groups())
+    assert alone == pytest.approx(world.wrong("after", "C", "pred", "base_mean"), abs=1e-3)
+    assert shuffled > alone
 
 
 def test_a_stage_changes_what_it_trains_and_nothing_else(world: World) -> None:
@@ -113,64 +136,65 @@ def test_a_stage_changes_what_it_trains_and_nothing_else(world: World) -> None:
 
 
 def test_the_gate_stops_a_run_whose_bound_is_too_small(world: World) -> None:
-    done = world("run", RECIPE, *TOO_SMALL, "--set", "name=stopped", "--set", "stage.A.steps=60")
-    assert done.code == 4
-    run = only_run(world.folder, "stopped")
-    said = re.search(
-        r"gate margin at entry of B: FAIL, a bound of 0\.5 can turn (\d+) of (\d+) wrong readings", done.out
+    (done,) = (done for words, done in world.said.items() if "bound=0.5" in words)
+    sentence = (
+        r"gate margin at entry of B: FAIL, a bound of 0\.5 can turn (\d+) of (\d+) wrong readings .*the run stops here"
     )
+    said = re.search(sentence, done.out)
     assert said, done.out
     reached, of = map(int, said.groups())
-    assert of == round(597 * wrong(run, "after", "A", "off"))
+    assert of == round(597 * wrong(world.stopped, "after", "A", "off"))
     assert 0 < reached < 0.9 * of
-    assert (run / "stage-A" / "weights.safetensors").exists()
-    assert not (run / "stage-B" / "weights.safetensors").exists()
+    assert (world.stopped / "stage-A" / "weights.safetensors").exists()
+    assert not (world.stopped / "stage-B" / "weights.safetensors").exists()
 
 
-def test_feasibility_is_asked_of_the_recipes_own_gate(world: World) -> None:
-    fresh = world("check-feasibility", RECIPE)
-    assert fresh.code == 4
-    assert "feasibility by the gate margin: FAIL" in fresh.out
-    later = ("check-feasibility", RECIPE, "--stage", "B", "--weights", world.run / "stage-A", "--json")
-    fitting, small = world(*later), world(*later, *TOO_SMALL)
-    assert (fitting.code, small.code) == (0, 4)
+def test_feasibility_is_asked_of_the_recipes_own_gate_and_its_advice_helps(world: World) -> None:
+    assert "feasibility by the gate margin: FAIL" in world.said[f"engine check-feasibility {RECIPE}"].out
+    later = ("check-feasibility", RECIPE, "--stage", "B", "--weights", "runs/digits/RUN/stage-A", "--json")
+    small = world(*later, "--set", "injection.bound=0.5")
+    assert small.code == 4
     told = json.loads(small.out)
     assert told == json.loads((world.folder / "runs" / "feasibility" / "feasibility.json").read_text())
     assert told["decision"]["status"] == "fail"
     advised = re.search(r"raise the injection's bound to ([\d.]+),", told["decision"]["advice"])[1]
-    assert world(*later, "--set", f"injection.bound={advised}").code == 0
+    fitting = world(*later, "--set", f"injection.bound={advised}")
+    assert fitting.code == 0
     assert json.loads(fitting.out)["decision"]["status"] == "pass"
 
 
 def test_the_library_gives_the_verdict_of_the_recipes_own_gate(tmp_path: Path) -> None:
-    verdict = library.check_feasibility(library.load_recipe(RECIPE), folder=tmp_path)
+    verdict = library.check_feasibility(library.load_recipe(ROOT / RECIPE), folder=tmp_path)
     assert isinstance(verdict, Verdict)
     assert verdict.status == "fail"
 
 
 def test_nothing_speaks_of_stereo(world: World) -> None:
-    page = (world.run / "report.html").read_text()
-    page = re.sub(r"<(style|script).*?</\1>", "", page, flags=re.DOTALL)
-    told = {
-        "run": world.first.out,
-        "check-feasibility": world("check-feasibility", RECIPE).out,
-        "eval": world("eval", RECIPE, "--weights", world.run).out,
-        "show": world("runs", "show", world.run).out,
-        "report": re.sub(r"<[^>]+>", " ", page),
-    }
+    page = re.sub(r"<(style|script).*?</\1>", "", (world.run / "report.html").read_text(), flags=re.DOTALL)
+    told = {words: done.out + done.err for words, done in world.said.items() if "data inspect" not in words}
+    told["report"] = re.sub(r"<[^>]+>", " ", page)
     assert "can turn" in told["report"]
     assert {name: OF_STEREO.findall(text) for name, text in told.items()} == {name: [] for name in told}
 
 
 def test_the_data_are_found_good(world: World) -> None:
-    done = world("data", "inspect", RECIPE)
-    assert done.code == 0
-    assert not re.search("^(error|warning|note)", done.out, re.MULTILINE), done.out
+    found = world.said[f"engine data inspect {RECIPE}"]
+    assert "8 x 8" in found.out
+    assert not re.search("^(error|warning|note)", found.out, re.MULTILINE), found.out
 
 
 def test_the_shipped_weights_read_straight_sheets(world: World) -> None:
     shipped = world("eval", PRETRAIN, "--weights", FOLDER / "straight.safetensors", "--json")
     assert json.loads(shipped.out)["mean"]["wrong"] < 0.2
+
+
+def test_the_table_of_the_page_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    steps = [f"stage.{stage}.steps=2" for stage in "ABC"]
+    table = runpy.run_path(str(MEASURE))["measured"]([0], steps)
+    assert all(len(right) == 1 and 0 <= right[0] <= 1 for right in table.values())
+    rows = re.findall(r"^\| ((?:before|after) [^|]+) \| ([^|]+) \|", PAGE.read_text(), re.MULTILINE)
+    assert sorted(rows) == sorted(table)
 
 
 def test_the_engine_imports_no_plugin() -> None:
@@ -288,6 +312,15 @@ def test_the_mat_is_turned_upright_by_the_angle_that_the_sample_tells(plugin: Mo
     askew, upright = ((sheet - ink).square().mean() for sheet in (mat, plugin.turned(mat, -angle)))
     assert abs(float(angle)) > 0.3
     assert upright < 0.25 * askew
+
+
+def test_without_scikit_learn_the_user_is_told_what_to_install(
+    plugin: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    plugin._digits.cache_clear()
+    with pytest.raises(WorldError, match=r"experiment-engine\[examples\]"):
+        len(plugin.Sheets(plugin.SheetOptions(split="val")))
 
 
 def test_the_truth_tells_the_correction_the_angle_and_not_the_digit(plugin: ModuleType) -> None:

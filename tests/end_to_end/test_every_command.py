@@ -17,7 +17,6 @@ from conftest import Command
 from engine_stereo.data.encodings import PRESETS, write_disparity
 from engine_stereo.data.images import write_image
 from pages import PAGES, ROOT, SHELL, Block, blocks, commands
-from test_documents import shrunk
 
 from engine.cli.main import app
 
@@ -107,35 +106,63 @@ def test_the_recipe_for_a_checkout_is_checked_as_the_page_says(engine: Command, 
     shutil.copytree(ROOT / "recipes", clone / "recipes")
     shutil.copytree(STAND_IN, tmp_path / "FoundationStereo")
     os.chdir(clone)
-    (words, trained) = commands("docs/foundation_stereo.md")
+    (words, *trained) = commands("docs/foundation_stereo.md")
     done = engine(*words)
     assert done.code == 0, done.err
-    done = engine("check", *trained[1:])
-    assert done.code == 0, done.err
+    for each in trained:
+        done = engine("check", *each[1:])
+        assert done.code == 0, done.err
+    assert len(trained) == 3
 
 
-def test_the_sweep_of_its_page_runs(engine: Command, tmp_path: Path) -> None:
-    """With one trial; what sweeps promise is tested in tests/engine_sweep."""
-    shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
-    (words,) = commands("docs/sweeps.md")
-    words[words.index("--trials") + 1] = "1"
-    done = engine(*words, *shrunk(), "--set", "evaluate.ablations=[]")
-    assert done.code == 0, done.err
-    assert len(list(tmp_path.glob("runs/s2m2_pol-sweep-*/best.json"))) == 1
+def test_every_command_of_the_page_on_deployment_runs(engine: Command, tmp_path: Path) -> None:
+    (tmp_path / "small.toml").write_text(
+        f"""
+        name = "small"
+        [model]
+        plugin = "checkout"
+        preset = "foundation_stereo"
+        checkout = "{STAND_IN}"
+        max_disp = 64
+        allow_random_backbone = true
+        [data]
+        train = {{ plugin = "polarized_scenes", split = "train", count = 2, height = 64, width = 96 }}
+        val = {{ plugin = "polarized_scenes", split = "val", count = 2, height = 64, width = 96 }}
+        [train]
+        batch_size = 2
+        losses = [{{ name = "sequence" }}]
+        [evaluate]
+        metrics = [{{ name = "epe" }}]
+        key = ["epe/all"]
+        [[stage]]
+        name = "A"
+        trainable = ["base.update_block.**"]
+        steps = 1
+        """
+    )
+    assert engine("run", "small.toml", "--set", "model.train_iters=2").code == 0
+    (run,) = (tmp_path / "runs" / "small").iterdir()
+    for words in commands("docs/deploy.md"):
+        done = engine(*(str(run) if word == "RUN" else word for word in words))
+        assert done.code == 0, f"{words}: {done.err}"
+    assert (tmp_path / "network.json").is_file()
 
 
 RUN = {
     "README.md": "end_to_end/test_documents.py",
     "docs/compare.md": "end_to_end/test_documents.py",
     "docs/data.md": "end_to_end/test_every_command.py",
+    "docs/deploy.md": "end_to_end/test_every_command.py",
     "docs/editors.md": "end_to_end/test_every_command.py",
     "docs/examples/black_box.md": "end_to_end/test_black_box_example.py",
+    "docs/examples/digits.md": "end_to_end/test_digits_example.py",
     "docs/examples/thermal.md": "end_to_end/test_thermal_example.py",
+    "docs/few_labels.md": "end_to_end/test_few_labels.py",
     "docs/foundation_stereo.md": "end_to_end/test_every_command.py",
     "docs/hooks/README.md": "end_to_end/test_hooks.py",
     "docs/predict.md": "end_to_end/test_documents.py",
     "docs/scaling.md": "end_to_end/test_scaling_document.py",
-    "docs/sweeps.md": "end_to_end/test_every_command.py",
+    "docs/sweeps.md": "end_to_end/test_sweeps_document.py",
     "docs/stage_reuse.md": "end_to_end/test_documents.py",
     "docs/tutorial.md": "end_to_end/test_tutorial.py",
 }
@@ -152,11 +179,14 @@ ELSEWHERE = {
 """Lines that begin with another program, and who runs them."""
 
 NOT_RUN = {
+    "python benchmarks/few_pairs.py --results runs/few --write docs/few_labels.md "
+    "--draw docs/pictures/few_pairs.png": "an hour; tests/benchmarks/test_few_pairs.py asks its parts",
     "make demo": "six minutes; its recipe, made small, is the first command of README",
     "make resume-peers": "installs four other trainers; tests/benchmarks runs the script",
     ".venv-peers-lightning/bin/python benchmarks/resume/peer_lightning.py --help": "the same",
     'pip install -c constraints.txt -e ".[stereo]"': "the package index; the tests' environment is made so",
     'pip install -c constraints.txt -e ".[stereo]" pytest': "the same",
+    'pip install -e ".[examples]"': "the same",
     "python3 -m venv .venv": "the same",
     ". .venv/bin/activate": "the same",
     "git clone https://github.com/NVlabs/FoundationStereo ../FoundationStereo": "others' code, from the network",
@@ -184,7 +214,7 @@ def test_the_lists_name_what_there_is() -> None:
     lines = {line for _, line in typed()}
     assert (ELSEWHERE.keys() | NOT_RUN.keys()) - lines == set()
     for page, test in RUN.items():
-        assert Path(page).name in (ROOT / "tests" / test).read_text()
+        assert Path(page).stem in (ROOT / "tests" / test).read_text()
 
 
 NO_COMMANDS = {
@@ -220,11 +250,17 @@ NO_RECIPES = {
 }
 """First lines of blocks of TOML that are no recipes, or need what only another test has."""
 
-HEADS = {"polarimetry = ": '[data.train]\nplugin = "dofp"\nroot = "/data/dofp"\n'}
+HEADS = {
+    "polarimetry = ": '[data.train]\nplugin = "dofp"\nroot = "/data/dofp"\n',
+    "curate = ": '[data.train]\nplugin = "kitti2015"\nroot = "/data/kitti"\n',
+}
 """What stands above a block that is a part of a table."""
 
 
-OF_ITS_OWN = {"docs/examples/black_box.md": ROOT / "docs" / "examples" / "black_box" / "black_box.toml"}
+EXAMPLES = ROOT / "docs" / "examples"
+OF_ITS_OWN = {
+    f"docs/examples/{name}.md": EXAMPLES / name / f"{name}.toml" for name in ("black_box", "digits", "thermal")
+}
 """Pages whose blocks are parts of another recipe than the main one."""
 
 
@@ -237,7 +273,11 @@ def recipe(block: Block) -> str:
 
 
 def test_every_recipe_of_the_pages_is_good(engine: Command, tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
+    for folder in (
+        tmp_path / "recipes",
+        tmp_path,
+    ):  # a page says from where it extends: the root, or beside the recipes
+        shutil.copytree(ROOT / "recipes", folder, dirs_exist_ok=True)
     files = []
     for number, block in enumerate(BLOCKS):
         first = block.text.splitlines()[0] if block.text else ""

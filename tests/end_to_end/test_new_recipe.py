@@ -17,24 +17,16 @@ from toy_world import PLUGIN
 
 from engine.cli import asking
 from engine.plugins import load
+from engine.recipe.beginning import split_of
 
 BOUND = ("--set", "injection.max_correction=6")
 STEREO = ("--loss", "disparity_smooth_l1", "--metric", "epe")
 CHECKOUT = ("--set", "model.checkout=there", "--set", "model.preset=raft_stereo")
-INNER = '{ plugin = "motorcycle", probability = 1.0 }'
-INNER_ONE = 'data.train.of={ plugin = "motorcycle" }'
-DATA: dict[str, tuple[str, ...]] = {
-    "motorcycle": ("--val", "motorcycle"),
-    "polarized_scenes": (),
-    "middeval3": ("--set", "data.train.root=there", "--set", "data.train.resolution=H"),
-    "middlebury2006": ("--set", "data.train.root=there", "--set", "data.train.size=half"),
-    "manifest": ("--set", "data.train.file=pairs.csv"),
-    "zarr": ("--set", "data.train.path=a.zarr", "--set", "data.val.path=b.zarr"),
-    "mix": ("--set", f"data.train.sets=[{INNER}]", "--val", "motorcycle"),
-    "augmented": ("--set", INNER_ONE, "--val", "motorcycle"),
-    "subset": ("--set", INNER_ONE, "--set", "data.train.count=1", "--val", "motorcycle"),
-}
-"""What a data set needs beside its name; any other a root."""
+WITHIN = '{ plugin = "motorcycle", probability = 1.0 }'
+NEEDS = {"root": "there", "file": "pairs.csv", "of": '{ plugin = "motorcycle" }', "sets": f"[{WITHIN}]", "count": "3"}
+NEEDS |= {"resolution": "H", "size": "half"}
+ONE_PLACE = ("--set", "data.train.path=a.zarr", "--set", "data.val.path=b.zarr")
+"""What the data set `zarr` needs, which no option alone asks for."""
 TOY = ("--plugin", str(PLUGIN), "--model", "toy", "--injection", "toy", "--data", "toy", "--val", "toy")
 TOY += ("--loss", "square", "--metric", "error")
 
@@ -46,11 +38,16 @@ def pairs(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("pairs")
 def test_every_data_set_makes_a_recipe_that_check_accepts(engine: Command, tmp_path: Path) -> None:
-    names = load().names("datasets")
+    loaded = load()
+    names = loaded.names("datasets")
     for name in names:
-        needs = DATA.get(name, ("--set", "data.train.root=there"))
+        options = loaded.get("datasets", name).options
+        asked = [option for option, field in options.model_fields.items() if field.is_required()]
+        needs = [f"--set=data.train.{option}={NEEDS[option]}" for option in asked]
+        held_out = () if split_of(options) or name == "zarr" else ("--val", "motorcycle")
+        more = (*needs, *held_out, *(ONE_PLACE if name == "zarr" else ()))
         module = ("--injection", "polarization", "--stages", "module", *BOUND)
-        done = engine("new", "recipe", f"{name}.toml", "--model", "s2m2", *module, "--data", name, *STEREO, *needs)
+        done = engine("new", "recipe", f"{name}.toml", "--model", "s2m2", *module, "--data", name, *STEREO, *more)
         assert done.code == 0, done.err
     done = engine("check", *(f"{name}.toml" for name in names))
     assert done.code == 0, done.err
@@ -132,12 +129,24 @@ def test_every_flag_is_in_the_recipe_and_every_section_says_what_it_is_for(engin
     assert engine("check", "folder/mine.toml").code == 0
 
 
+def test_a_gate_that_tells_feasibility_stands_before_the_stage(engine: Command, tmp_path: Path) -> None:
+    (tmp_path / "gates.py").write_text(
+        "from toy_plugin import Options\nfrom engine.hookspecs import hookimpl\n\n\n@hookimpl\n"
+        "def engine_gates(register):\n    register('can', Options, print, feasibility=True)\n"
+    )
+    done = engine("new", "recipe", "mine.toml", *TOY, "--plugin", "gates.py", "--gate", "can")
+    assert done.code == 0, done.err
+    made = tomli.loads((tmp_path / "mine.toml").read_text())
+    assert made["stage"][1]["gate"] == [{"check": "can", "at": "entry", "on_fail": "stop"}]
+
+
 def test_what_is_missing_is_named_by_its_flag_where_nobody_can_be_asked(engine: Command, tmp_path: Path) -> None:
     done = engine("new", "recipe", "mine.toml")
     assert done.code == 2
     flags = ["--model", "--injection", "--data", "--loss", "--metric"]
     assert [line.split()[1].rstrip(":") for line in done.err.splitlines()] == flags
-    assert "error --injection: the injection is missing; expected one of polarization, none" in done.err
+    (injections,) = [line for line in done.err.splitlines() if "--injection" in line]
+    assert injections.endswith(f"is missing; expected one of {', '.join(load().names('injections'))}, none")
 
     done = engine(
         "new", "recipe", "mine.toml", "--model", "s2m2", "--injection", "polarization", "--data", "eth3d", *STEREO
@@ -148,7 +157,9 @@ def test_what_is_missing_is_named_by_its_flag_where_nobody_can_be_asked(engine: 
         "error --set data.train.root=VALUE",
     ]
     done = engine("new", "recipe", "mine.toml", *TOY[:-6], "--loss", "square", "--metric", "error")
-    assert done.err.startswith("error --val: the data set to measure on is missing; expected one of")
+    assert done.err.startswith(
+        "error --val: 'toy' has no option that is 'train' or 'val', so the data to measure on are missing"
+    )
     assert not (tmp_path / "mine.toml").exists()
 
 

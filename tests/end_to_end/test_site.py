@@ -13,15 +13,16 @@ import pytest
 from markdown_it import MarkdownIt
 from pages import PAGES, ROOT
 
-PARTS = ("mkdocs.yml", "README.md", "CHANGELOG.md", "docs", "recipes", "engine/hookspecs.py")
+CODE = ("benchmarks", "engine", "plugins", "tests")
+PARTS = ("mkdocs.yml", "*.md", "docs/**/*.*", "recipes/*.toml", *(f"{of}/**/*.py" for of in CODE))
 
 
 def copied(folder: Path) -> Path:
-    """A copy of all that the site is made of."""
-    for part in PARTS:
-        (folder / part).parent.mkdir(exist_ok=True)
-        copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
-        copy(ROOT / part, folder / part)
+    """A copy of all that the site is made of, and of the code that a page may link to."""
+    for path in [path for part in PARTS for path in ROOT.glob(part) if path.is_file()]:
+        place = folder / path.relative_to(ROOT)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, place)
     return folder
 
 

@@ -206,7 +206,8 @@ def test_a_fixed_pair_is_learnt_with_its_truth_and_without(loss: Callable[[Predi
 def test_the_two_commands_of_the_guide_run_with_a_small_data_set(engine: Command, tmp_path: Path) -> None:
     shutil.copytree(RECIPES, tmp_path / "recipes")
     guide = (RECIPES.parent / "docs" / "foundation_stereo.md").read_text()
-    lines = [line for line in guide.splitlines() if line.startswith("engine run recipes/foundation_stereo_tiny.toml")]
+    whole = guide.replace("\\\n", " ").splitlines()
+    lines = [line for line in whole if line.startswith("engine run recipes/foundation_stereo_tiny.toml")]
     plain, long = (shlex.split(line)[1:] for line in lines)
     small = [word for pair in SHORT.items() for word in ("--set", f"{pair[0]}={pair[1]}")]
     for words, more in ((plain, []), (long, ["--set", "train.precision=fp32"])):

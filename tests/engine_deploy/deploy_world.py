@@ -1,16 +1,12 @@
-"""A toy run to take elsewhere, and the commands of the package in this process."""
+"""A toy run to take elsewhere."""
 
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
-from engine_deploy.__main__ import main
 from forked import Outcome
 from pydantic import BaseModel
 from torch import nn
@@ -20,7 +16,6 @@ import engine
 from engine.hookspecs import hookimpl
 from engine.prediction import Batch, Prediction
 
-Deploy = Callable[..., Outcome]
 SHORT: dict[str, Any] = {
     "plugins": [*RECIPE["plugins"], __file__],
     "model": {"plugin": "wide"},
@@ -50,7 +45,7 @@ class Wide(nn.Module):
         seen = self.encoder(batch["image"])
         seen = seen + self.mlp(seen.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         value = self.head(seen)
-        if self.trap in ("lies", "nan") and torch.compiler.is_compiling():
+        if self.trap in ("lies", "void") and torch.compiler.is_compiling():
             value = value + (0.01 if self.trap == "lies" else float("nan"))
         if self.trap == "branches" and bool((batch["image"] > 9).any()):
             value = -value
@@ -71,21 +66,6 @@ def write_recipe(folder: Path, **changes: Any) -> Path:
 def trained(folder: Path, **changes: Any) -> Path:
     """The directory of a finished run."""
     return engine.run(engine.load_recipe(write_recipe(folder, **changes)), runs=folder / "runs").path
-
-
-def commands(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Deploy:
-    """deploy("export", run, file): a command of the package in this process."""
-
-    def run(*arguments: object) -> Outcome:
-        capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", ["engine_deploy", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        code = ended.value.code
-        return Outcome(code if isinstance(code, int) else 0, printed.out, printed.err)
-
-    return run
 
 
 def rows(done: Outcome) -> list[dict[str, Any]]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
-from deploy_world import Deploy, commands, rows, trained
+from conftest import Command
+from deploy_world import rows, trained
 from engine_deploy.measuring import seconds
 from engine_deploy.scaled import Scaled
 from torch import nn
@@ -22,8 +24,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def deploy(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Deploy:
-    return commands(monkeypatch, capsys)
+def deploy(engine: Command) -> Command:
+    """deploy("export", run, file): a command of the package."""
+    return partial(engine, "deploy")
 
 
 class Tenth(nn.Module):
@@ -53,7 +56,7 @@ def test_a_disparity_seen_small_is_told_at_full_resolution(scale: float) -> None
     assert answer.visibility is None
 
 
-def test_each_value_is_measured_as_the_engine_measures_it(deploy: Deploy, run: Path) -> None:
+def test_each_value_is_measured_as_the_engine_measures_it(deploy: Command, run: Path) -> None:
     found = rows(deploy("tradeoff", run, "--vary", "data.val.offset=0.2,0.9", "--repeats", "1", "--json"))
     assert [each["setting"] for each in found] == ["0.2", "0.9"]
     for row in found:
@@ -63,9 +66,9 @@ def test_each_value_is_measured_as_the_engine_measures_it(deploy: Deploy, run: P
     assert found[0]["mean"] != found[1]["mean"]
 
 
-def test_the_table_has_a_line_for_each_setting_and_says_where_it_was_measured(deploy: Deploy, run: Path) -> None:
+def test_the_table_has_a_line_for_each_setting_and_says_where_it_was_measured(deploy: Command, run: Path) -> None:
     told = deploy("tradeoff", run, "--vary", "data.val.offset=0.2,0.9", "--repeats", "1").out.splitlines()
-    assert told[0].split() == ["data.val.offset", "scale", "ms", "least", "ms", "error"]
+    assert told[0].split() == ["data.val.offset", "scale", "ms", "CPU", "ms", "error"]
     assert [line.split()[:2] for line in told[1:3]] == [["0.2", "1"], ["0.9", "1"]]
     assert told[3].endswith(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
 
@@ -80,14 +83,14 @@ def test_the_table_has_a_line_for_each_setting_and_says_where_it_was_measured(de
         (["--scale", "0.5"], "reads field 'left', which"),
     ],
 )
-def test_mistakes_are_told_in_words(deploy: Deploy, run: Path, arguments: list[str], says: str) -> None:
+def test_mistakes_are_told_in_words(deploy: Command, run: Path, arguments: list[str], says: str) -> None:
     done = deploy("tradeoff", run, *arguments)
     assert done.code == 2
     assert says in done.err
     assert "Traceback" not in done.err
 
 
-def test_the_first_time_does_not_count_and_the_median_and_the_least_of_the_others_are_told() -> None:
+def test_the_first_time_does_not_count_and_waiting_is_no_time_of_the_cpu() -> None:
     class Counting(nn.Module):
         injection = None
 

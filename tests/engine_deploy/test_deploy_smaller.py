@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import Command
-from deploy_world import Deploy, Wide, WideOptions, commands, rows, trained, write_recipe
+from deploy_world import Wide, WideOptions, rows, trained, write_recipe
 from engine_deploy.smaller import load, save, take_units_out, zero_smallest
 from safetensors.torch import load_file
 from torch import nn
@@ -22,8 +23,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def deploy(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Deploy:
-    return commands(monkeypatch, capsys)
+def deploy(engine: Command) -> Command:
+    """deploy("export", run, file): a command of the package."""
+    return partial(engine, "deploy")
 
 
 def wide(seed: int, hidden: int = 24) -> Wide:
@@ -53,7 +55,7 @@ def test_a_system_that_reads_the_file_has_the_weights_to_the_bits_that_were_kept
             assert bool((apart > 0).any())
 
 
-def test_the_sizes_on_disk_are_a_half_and_about_a_quarter(run: Path, tmp_path: Path, deploy: Deploy) -> None:
+def test_the_sizes_on_disk_are_a_half_and_about_a_quarter(run: Path, tmp_path: Path, deploy: Command) -> None:
     for keep in ("fp32", "bf16", "int8"):
         done = deploy("shrink", run, tmp_path / f"{keep}.safetensors", "--keep", keep)
         assert done.code == 0, done.err
@@ -63,7 +65,7 @@ def test_the_sizes_on_disk_are_a_half_and_about_a_quarter(run: Path, tmp_path: P
 
 
 def test_the_engine_itself_reads_bf16_and_pruned_weights(
-    run: Path, tmp_path: Path, deploy: Deploy, engine: Command
+    run: Path, tmp_path: Path, deploy: Command, engine: Command
 ) -> None:
     deploy("shrink", run, tmp_path / "small.safetensors", "--keep", "bf16", "--prune", "0.5")
     measured = engine("eval", run, "--weights", tmp_path / "small.safetensors")
@@ -74,7 +76,7 @@ def test_the_engine_itself_reads_bf16_and_pruned_weights(
 
 @pytest.mark.parametrize("more", [["--keep", "int8"], ["--narrow", "0.5"], ["--keep", "int8", "--narrow", "0.25"]])
 def test_a_shrunk_file_is_read_again_and_measured_beside_what_was_trained(
-    more: list[str], run: Path, tmp_path: Path, deploy: Deploy
+    more: list[str], run: Path, tmp_path: Path, deploy: Command
 ) -> None:
     file = tmp_path / "small.safetensors"
     assert deploy("shrink", run, file, *more).code == 0
@@ -140,14 +142,14 @@ def test_files_of_another_system_damaged_ones_and_none_are_told(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(("flag", "share"), [("--prune", "1"), ("--prune", "0"), ("--narrow", "-0.5")])
-def test_a_share_is_between_nothing_and_all(flag: str, share: str, run: Path, tmp_path: Path, deploy: Deploy) -> None:
+def test_a_share_is_between_nothing_and_all(flag: str, share: str, run: Path, tmp_path: Path, deploy: Command) -> None:
     done = deploy("shrink", run, tmp_path / "small.safetensors", f"{flag}={share}")
     assert done.code == 2
     assert f"error {share} is no share of weights" in done.err
     assert not (tmp_path / "small.safetensors").exists()
 
 
-def test_a_recipe_that_has_not_run_is_shrunk_as_it_starts(tmp_path: Path, deploy: Deploy) -> None:
+def test_a_recipe_that_has_not_run_is_shrunk_as_it_starts(tmp_path: Path, deploy: Command) -> None:
     assert deploy("shrink", write_recipe(tmp_path), tmp_path / "start.safetensors").code == 0
     recipe = engine.load_recipe(tmp_path / "toy.toml")
     fresh, written = engine.load_system(recipe).state_dict(), load_file(tmp_path / "start.safetensors")

@@ -38,6 +38,7 @@ class Mirrored:
 
     def sample(self, index: int, rng: np.random.Generator | None) -> Sample:
         """Example `index`: `left` is the right view in the mirror, and `right` the left one; InputError without two."""
+
         from engine_stereo.data.augment_geometry import VIEWS, mirrored
         from engine_stereo.data.reading import is_picture
 
