@@ -94,7 +94,8 @@ def main() -> None:
     lines = [
         f"{len(SIZES) * options.scenes} pairs of {sizes} px as PNG and PFM, in buckets of {192 * 256} to "
         f"{320 * 384} px, with scale, colour and erase. Samples a second, the median of {options.rounds} rounds "
-        f"and their range. {platform.machine()}, {os.cpu_count()} processors, load average {before:.1f} at the start and {after:.1f} at "
+        f"and their range. "
+        f"{platform.machine()}, {os.cpu_count()} processors, load average {before:.1f} at the start and {after:.1f} at "
         f"the end; numpy {np.__version__}, torch {torch.__version__}.",
         "",
         "| batch | " + " | ".join(f"{workers} workers" for workers in WORKERS) + " |",
