@@ -270,7 +270,8 @@ def recipe(block: Block) -> str:
     head = next((head for start, head in HEADS.items() if block.text.startswith(start)), "")
     text = head + block.text
     under = OF_ITS_OWN.get(block.page, "recipes/s2m2_pol.toml")
-    return text if "extends" in tomli.loads(text) else f'extends = "{under}"\n{text}'
+    tables = tomli.loads(text).keys()
+    return text if "extends" in tables or tables > {"model", "data"} else f'extends = "{under}"\n{text}'
 
 
 def test_every_recipe_of_the_pages_is_good(engine: Command, tmp_path: Path) -> None:
