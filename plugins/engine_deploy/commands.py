@@ -10,9 +10,7 @@ import typer
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="The directory of a run, or a recipe.", show_default=False)]
 Sets = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change one key of the recipe.")]
-Repeats = Annotated[
-    int, typer.Option(min=1, help="Times that a sample is answered; medians are told.")
-]
+Repeats = Annotated[int, typer.Option(min=1, help="Times that a sample is answered; medians are told.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
 app = typer.Typer(
