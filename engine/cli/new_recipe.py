@@ -156,6 +156,7 @@ def _weights(ask: Asking, registry: Plugins, model: str) -> str:
 
 def _held_out(ask: Asking, registry: Plugins, train: str, given: str | None, overrides: Sequence[str]) -> str:
     """The data set to measure on: the one to train on, where that has a part for it."""
+    from engine.errors import Problem
     from engine.recipe.beginning import split_of
 
     found = registry.find("datasets", train)
@@ -163,6 +164,12 @@ def _held_out(ask: Asking, registry: Plugins, train: str, given: str | None, ove
         found is None or split_of(found.options) or any(o.startswith("data.val.") for o in overrides)
     ):
         return train  # an unknown one is told already
+    if given is None and not ask.on_terminal:
+        what = f"{train!r} has no option that is 'train' or 'val', so the data to measure on are missing"
+        ask.problems.append(
+            Problem("--val", what, "a data set, or --set data.val.KEY=VALUE for other options of this one")
+        )
+        return ""
     return ask.one("--val", "data set to measure on", registry.names("datasets"), given)
 
 

@@ -195,8 +195,9 @@ def _plane(batch: Mapping[str, Any], name: str) -> NDArray[Any]:
     values = _numpy(batch[name])
     if values.ndim != 4 or values.shape[1] != 1:
         # One bound and one constant for several channels would make the structure figure meaningless.
+        shape = tuple(values.shape)
         raise InputError(
-            Problem("", f"field {name!r} has shape {values.shape}", "one channel, (B, 1, H, W)"),
+            Problem("", f"the gate feasibility measures maps, and field {name!r} has shape {shape}", "(B, 1, H, W)"),
             "what several numbers together decide needs a gate of its own: register(..., feasibility=True)",
         )
     return np.asarray(values[:, 0])

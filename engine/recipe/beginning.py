@@ -64,8 +64,8 @@ ABOUT_STAGE: Mapping[str, Mapping[str, str]] = {
     "C": {"": "Both settle on each other.", "warp": "as at inference, where there is no truth"},
 }
 GATE = {
-    "feasibility": "Is the base's error within the module's bound? Otherwise no training can succeed.",
-    "": "What is checked after the stage; the run goes on where it says no.",
+    "entry": "Is the base's error within the module's bound? Otherwise no training can succeed.",
+    "exit": "What is checked after the stage; the run goes on where it says no.",
 }
 
 
@@ -74,7 +74,7 @@ class Choices:
     """What a recipe is made of, by the names that plugins bring.
 
     file: where it will be written. plugins: files. weights: as in [model]; gates: all of the stage that trains the
-    module, the engine's `feasibility` before it, others after it.
+    module: those that tell feasibility before it, others after it.
     """
 
     file: Path
@@ -124,7 +124,7 @@ def begin(choices: Choices, registry: Plugins) -> Node:
     put("stage", list(_stages(choices)), f"--stages {choices.stages}")
     for index, stage in enumerate(root.value["stage"].value):
         if stage.text("name") == "B" and choices.gates:
-            gates = [_gate(name) for name in choices.gates]
+            gates = [_gate(name, registry) for name in choices.gates]
             stage.value["gate"] = _tables("--gate", choices.gates, gates, ("stage", index, "gate"))
     return root
 
@@ -136,9 +136,10 @@ def _tables(flag: str, names: Sequence[str], tables: Sequence[Mapping[str, Any]]
     return Node(nodes, _said(flag), path)
 
 
-def _gate(name: str) -> dict[str, Any]:
+def _gate(name: str, registry: Plugins) -> dict[str, Any]:
     """Whether the module can succeed is asked before it trains, whether it did afterwards."""
-    before = name == "feasibility"
+    thing = registry.find("gates", name)
+    before = thing is not None and thing.extra.get("feasibility", False)
     return {"check": name, "at": "entry" if before else "exit", "on_fail": "stop" if before else "warn"}
 
 
@@ -256,7 +257,7 @@ def written(root: Node, registry: Plugins, file: Path) -> str:
         for key, note in ABOUT_STAGE.get(stage["name"], {}).items():
             notes[("stage", index, key) if key else ("stage", index)] = note
         for number, gate in enumerate(stage.get("gate", ())):
-            notes["stage", index, "gate", number] = GATE.get(gate["check"], GATE[""])
+            notes["stage", index, "gate", number] = GATE[gate.get("at", "entry")]
     return toml_of(plain, notes)
 
 

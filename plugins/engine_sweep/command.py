@@ -130,9 +130,8 @@ def search(
                 work_together(asked, workers, todo, told_on_error)
         except InterruptedRunError as stopped:
             over = trials - left(asked, study, trials)
-            raise InterruptedRunError(
-                f"{stopped}; {over} of {trials} trials are over: the same command goes on"
-            ) from None
+            how = str(stopped).partition("; go on with")[0]  # which would go on with one run, and not with the sweep
+            raise InterruptedRunError(f"{how}; {over} of {trials} trials are over: the same command goes on") from None
         finally:
             found = results.document(asked, study, values)
             results.write(asked, found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -80,6 +81,17 @@ def _pruner(sweep: Sweep) -> optuna.pruners.BasePruner:
     if sweep.pruner == "median":
         return optuna.pruners.MedianPruner(n_startup_trials=sweep.prune_after)
     return optuna.pruners.SuccessiveHalvingPruner() if sweep.pruner == "halving" else optuna.pruners.NopPruner()
+
+
+def ask(sweep: Sweep, study: optuna.Study) -> optuna.Trial:
+    """The next trial: an interrupted one if there is any, else a new one.
+
+    One worker asks at a time. An sqlite file locks no rows, so that two would now and then go on with the same
+    interrupted trial. The lock goes with its holder, however that dies.
+    """
+    with (sweep.folder / "ask.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return study.ask({each.key: each.distribution() for each in sweep.swept})
 
 
 def places(trials: Sequence[FrozenTrial]) -> Mapping[int, int]:

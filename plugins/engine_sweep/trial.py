@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 import engine
 from engine import events
-from engine.errors import DivergedError, GateRefusedError
+from engine.errors import DivergedError, GateRefusedError, InterruptedRunError
 from engine_sweep.study import REASON, REPORTS, RUN, SECONDS
 from engine_sweep.sweep import Sweep
 
@@ -22,14 +22,15 @@ SHARED = "shared"
 """The run that trained the stages before the swept ones, and whether it has."""
 
 
-def carry_out(sweep: Sweep, study: optuna.Study, trial: optuna.Trial) -> str:
+def carry_out(sweep: Sweep, study: optuna.Study, trial: optuna.Trial, asked: Callable[[], str]) -> str:
     """Run a trial to its end and tell the study; a few words of how it ended.
 
-    Passes what is not an answer to the question: InterruptedRunError, InputError, WorldError, PluginError.
+    asked: the signal that asked to stop before the run began, which hears all later ones itself; empty for none. Passes
+    what is not an answer to the question: InterruptedRunError, InputError, WorldError, PluginError.
     """
     began = time.perf_counter()
     recipe = sweep.recipe_of(trial.params)
-    watch = Watch(sweep, recipe, trial)
+    watch = Watch(sweep, recipe, trial, asked)
     try:
         watch.recall()
         history = engine.run(recipe, runs=sweep.runs, resume=_unfinished(sweep, trial), listener=watch)
@@ -91,8 +92,8 @@ class Watch:
     A figure stands at the number of steps that the swept stages have trained by then.
     """
 
-    def __init__(self, sweep: Sweep, recipe: Any, trial: optuna.Trial) -> None:
-        self.sweep, self.trial = sweep, trial
+    def __init__(self, sweep: Sweep, recipe: Any, trial: optuna.Trial, asked: Callable[[], str]) -> None:
+        self.sweep, self.trial, self.asked = sweep, trial, asked
         self.last = recipe.stages[-1].name
         self.aligned = {stage.name: "off" if stage.warp is None else "pred" for stage in recipe.stages}
         self.reported: set[int] = set()
@@ -112,6 +113,8 @@ class Watch:
         """Hear one event of the run."""
         if isinstance(event, events.RunStarted):
             self.trial.set_user_attr(RUN, event.directory.name)
+            if self.asked():
+                raise InterruptedRunError(f"stopped by {self.asked()} before the first step of a trial")
         elif isinstance(event, events.Evaluated) and event.data == "val" and event.ablation == "none":
             step = self._step(event)
             value = event.evaluation.mean.get(self.sweep.metric)
@@ -119,14 +122,12 @@ class Watch:
                 self._report(step, value)
 
     def _step(self, event: events.Evaluated) -> int | None:
-        """The steps behind an evaluation; None where it is not to be judged by, as the very last, which is the end."""
-        if event.stage not in self.steps:
+        """The steps behind an evaluation; None where nothing is left to save by giving up, after the very last step."""
+        if event.stage not in self.steps or event.moment == "before":
             return None
         before, after = self.steps[event.stage]
-        if event.moment == "after" and event.stage != self.last:
-            return after
-        kind, _, number = event.moment.partition(" ")
-        return before + int(number) if kind == "step" else None
+        step = after if event.moment == "after" else before + int(event.moment.removeprefix("step "))
+        return None if event.stage == self.last and step == after else step
 
     def _report(self, step: int, value: float) -> None:
         if step in self.reported:  # measured again after an interruption

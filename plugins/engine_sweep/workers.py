@@ -19,7 +19,7 @@ from typing import Any
 
 from engine.errors import EngineError, InputError, InterruptedRunError, WorldError
 from engine.files import held
-from engine_sweep.study import counted, open_study, places
+from engine_sweep.study import ask, counted, open_study, places
 from engine_sweep.sweep import Sweep
 from engine_sweep.trial import carry_out
 
@@ -59,11 +59,10 @@ def stopping(stop: Stop) -> Iterator[Stop]:
 def work(sweep: Sweep, permits: Semaphore, say: Callable[[str], None]) -> None:
     """Carry out trials while there are permits; InterruptedRunError after a signal."""
     study = open_study(sweep)
-    space = {each.key: each.distribution() for each in sweep.swept}
     with stopping(Stop()) as stop:
         while permits.acquire(block=False):
-            trial = study.ask(space)
-            ended = carry_out(sweep, study, trial)
+            trial = ask(sweep, study)
+            ended = carry_out(sweep, study, trial, lambda: stop.asked)
             place = places(study.get_trials(deepcopy=False))[trial.number]
             values = ", ".join(f"{key} = {_short(value)}" for key, value in trial.params.items())
             say(f"trial {place}: {ended}; {values}")

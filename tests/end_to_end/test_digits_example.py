@@ -19,6 +19,7 @@ from conftest import Forks, Outcome, events_of, weights_of
 import engine as library
 from engine import testing
 from engine.contracts import Verdict
+from engine.errors import WorldError
 from engine.prediction import Prediction
 
 ROOT = Path(__file__).parents[2]
@@ -311,6 +312,15 @@ def test_the_mat_is_turned_upright_by_the_angle_that_the_sample_tells(plugin: Mo
     askew, upright = ((sheet - ink).square().mean() for sheet in (mat, plugin.turned(mat, -angle)))
     assert abs(float(angle)) > 0.3
     assert upright < 0.25 * askew
+
+
+def test_without_scikit_learn_the_user_is_told_what_to_install(
+    plugin: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    plugin._digits.cache_clear()
+    with pytest.raises(WorldError, match=r"experiment-engine\[examples\]"):
+        len(plugin.Sheets(plugin.SheetOptions(split="val")))
 
 
 def test_the_truth_tells_the_correction_the_angle_and_not_the_digit(plugin: ModuleType) -> None:

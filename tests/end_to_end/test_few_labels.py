@@ -27,7 +27,7 @@ def project(tmp_path: Path) -> Path:
         "count = 8\n": "count = 2\n",
         "crop = [96, 160]": "crop = [64, 96]",
         "steps = 60": "steps = 2",
-        "steps = 80": "steps = 2",
+        "steps = 50": "steps = 2",
     }
     for name in ("few_pairs", "self_supervised", "unlabelled", "unlabelled_mirrored", "pseudo_labels"):
         path = tmp_path / "recipes" / f"{name}.toml"

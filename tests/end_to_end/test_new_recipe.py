@@ -129,6 +129,17 @@ def test_every_flag_is_in_the_recipe_and_every_section_says_what_it_is_for(engin
     assert engine("check", "folder/mine.toml").code == 0
 
 
+def test_a_gate_that_tells_feasibility_stands_before_the_stage(engine: Command, tmp_path: Path) -> None:
+    (tmp_path / "gates.py").write_text(
+        "from toy_plugin import Options\nfrom engine.hookspecs import hookimpl\n\n\n@hookimpl\n"
+        "def engine_gates(register):\n    register('can', Options, print, feasibility=True)\n"
+    )
+    done = engine("new", "recipe", "mine.toml", *TOY, "--plugin", "gates.py", "--gate", "can")
+    assert done.code == 0, done.err
+    made = tomli.loads((tmp_path / "mine.toml").read_text())
+    assert made["stage"][1]["gate"] == [{"check": "can", "at": "entry", "on_fail": "stop"}]
+
+
 def test_what_is_missing_is_named_by_its_flag_where_nobody_can_be_asked(engine: Command, tmp_path: Path) -> None:
     done = engine("new", "recipe", "mine.toml")
     assert done.code == 2
@@ -146,7 +157,9 @@ def test_what_is_missing_is_named_by_its_flag_where_nobody_can_be_asked(engine: 
         "error --set data.train.root=VALUE",
     ]
     done = engine("new", "recipe", "mine.toml", *TOY[:-6], "--loss", "square", "--metric", "error")
-    assert done.err.startswith("error --val: the data set to measure on is missing; expected one of")
+    assert done.err.startswith(
+        "error --val: 'toy' has no option that is 'train' or 'val', so the data to measure on are missing"
+    )
     assert not (tmp_path / "mine.toml").exists()
 
 

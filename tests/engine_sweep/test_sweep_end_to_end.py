@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import sqlite3
+import threading
 import time
 from pathlib import Path
 
 from conftest import Command, Forks, WriteRecipe
+from engine_sweep.space import Swept
+from engine_sweep.study import ask, open_study
+from engine_sweep.sweep import Sweep
 from sweep_world import RANGE, folder, found, recipe, trained
 from toy_world import threshold
 
@@ -33,7 +38,7 @@ def test_six_trials_interrupted_killed_and_gone_on_with_are_those_of_an_undistur
     stopped = forks.run(*sweep, "runs", folder=tmp_path, SWEEP_STOP="9 SIGINT self")
     assert stopped.code == 5, stopped.err
     assert "stopped by SIGINT" in stopped.err
-    assert "1 of 6 trials are over: the same command goes on" in stopped.err
+    assert "at step 3 of stage C; 1 of 6 trials are over: the same command goes on" in stopped.err
     assert len(found(tmp_path / "runs")["trials"]) == 1
     killed = forks.run(*sweep, "runs", folder=tmp_path, SWEEP_STOP="17 SIGKILL self")
     assert killed.code == -9
@@ -44,6 +49,7 @@ def test_six_trials_interrupted_killed_and_gone_on_with_are_those_of_an_undistur
     assert told(tmp_path / "runs") == told(tmp_path / "quiet")
     assert len(told(tmp_path / "runs")) == 6
     assert [trial["reason"] == "" for trial in told(tmp_path / "runs")].count(False) > 0, "the pruner had its say"
+    assert {step for trial in told(tmp_path / "runs") for step in trial["reported"]} == {"2", "4"}, "not at the end, 6"
     assert (trained(tmp_path / "runs", "A"), trained(tmp_path / "runs", "B")) == (1, 1)
     runs = [path for path in folder(tmp_path / "runs").iterdir() if path.is_dir()]
     assert len(runs) == 7, "one for the stages that are shared, and one a trial, interrupted or not"
@@ -114,6 +120,19 @@ def test_two_workers_share_the_first_stages_and_leave_when_the_first_process_is_
     assert ended.code == 0, ended.err
     assert [trial["trial"] for trial in found(tmp_path / "runs")["trials"]] == list(range(6))
     assert (trained(tmp_path / "runs", "A"), trained(tmp_path / "runs", "B")) == (1, 1)
+
+
+def test_one_worker_asks_for_a_trial_at_a_time(tmp_path: Path) -> None:
+    sweep = Sweep(Path("toy.toml"), (), (Swept("key", "uniform", 0.0, 1.0),), "error", False, "none", 5, 0, tmp_path)
+    study = open_study(sweep)
+    asking = threading.Thread(target=lambda: ask(sweep, study))
+    with (tmp_path / "ask.lock").open("w") as another:
+        fcntl.flock(another, fcntl.LOCK_EX)
+        asking.start()
+        asking.join(0.3)
+        assert study.get_trials() == []
+    asking.join(30)
+    assert len(study.get_trials()) == 1
 
 
 def over(runs: Path) -> int:

@@ -61,7 +61,7 @@ def test_a_field_that_is_wrong_is_named(tmp_path, arguments, words) -> None:
 def test_several_channels_or_sizes_are_refused() -> None:
     two = torch.zeros(1, 2, SIDE, SIDE)
     valid = torch.ones(1, 1, SIDE, SIDE, dtype=torch.bool)
-    with pytest.raises(InputError, match="one channel"):
+    with pytest.raises(InputError, match=r"measures maps, and field .flow. has shape \(1, 2, "):
         collect([({"flow": two, "valid": valid}, Prediction(two))], target="flow")
     with pytest.raises(InputError, match="the base answers with shape"):
         collect([({"depth": two[:, :1], "valid": valid}, Prediction(two))], target="depth")

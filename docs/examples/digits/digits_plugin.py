@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from engine.contracts import GateContext, Picture, Verdict
-from engine.errors import InputError
+from engine.errors import InputError, WorldError
 from engine.hookspecs import Register, hookimpl
 from engine.prediction import Batch, Prediction
 
@@ -104,7 +104,11 @@ class Sheets:
 @cache
 def _digits() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """All pictures (1797, 8, 8), full ink 1, and what they show (1797,); scikit-learn brings them."""
-    from sklearn.datasets import load_digits
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        cure = 'pip install "experiment-engine[examples]"'
+        raise WorldError(f"the digits come with scikit-learn, and it cannot be imported: {error}; {cure}") from error
 
     pictures, digits = load_digits(return_X_y=True)
     return (pictures.reshape(-1, SIDE, SIDE) / 16).astype(np.float32), digits
