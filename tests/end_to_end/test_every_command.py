@@ -179,7 +179,7 @@ ELSEWHERE = {
 """Lines that begin with another program, and who runs them."""
 
 NOT_RUN = {
-    "python benchmarks/few_pairs.py --results runs/few --write docs/few_labels.md "
+    "python benchmarks/few_pairs.py --results runs/few --counts 1 2 4 8 16 --write docs/few_labels.md "
     "--draw docs/pictures/few_pairs.png": "an hour; tests/benchmarks/test_few_pairs.py asks its parts",
     "make demo": "six minutes; its recipe, made small, is the first command of README",
     "make resume-peers": "installs four other trainers; tests/benchmarks runs the script",
@@ -243,6 +243,7 @@ NO_RECIPES = {
     'left = "left/*.png"': "a manifest: test_stereo_manifest.py reads it",
     "# pairs.toml": "a manifest: test_tutorial.py trains on it",
     "# pane.toml": "test_tutorial.py trains it, with its plugin installed",
+    'name = "study"': "a whole recipe: test_sweeps_document.py searches with it",
     'name = "hooks"': "test_hooks.py trains it, with the plugins of all pages",
     "#:schema ./recipe.schema.json": "a comment for editors",
     "[[rule]]": "Taplo's settings: tests/recipe/test_json_schema.py has them",
