@@ -243,6 +243,7 @@ NO_RECIPES = {
     'left = "left/*.png"': "a manifest: test_stereo_manifest.py reads it",
     "# pairs.toml": "a manifest: test_tutorial.py trains on it",
     "# pane.toml": "test_tutorial.py trains it, with its plugin installed",
+    'name = "study"': "a whole recipe: test_sweeps_document.py searches with it",
     'name = "hooks"': "test_hooks.py trains it, with the plugins of all pages",
     "#:schema ./recipe.schema.json": "a comment for editors",
     "[[rule]]": "Taplo's settings: tests/recipe/test_json_schema.py has them",
