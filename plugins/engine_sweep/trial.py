@@ -29,6 +29,7 @@ def carry_out(sweep: Sweep, study: optuna.Study, trial: optuna.Trial, asked: Cal
     what is not an answer to the question: InterruptedRunError, InputError, WorldError, PluginError.
     """
     began = time.perf_counter()
+    sweep.check_recipe()
     recipe = sweep.recipe_of(trial.params)
     watch = Watch(sweep, recipe, trial, asked)
     try:

@@ -98,6 +98,38 @@ def test_a_sweep_grows_by_asking_for_more_trials_and_another_range_is_another_sw
     assert [path.name for path in (tmp_path / "runs").iterdir()] == [first.name]
 
 
+EDITING = """
+from pathlib import Path
+
+from engine.hookspecs import hookimpl
+
+
+@hookimpl
+def engine_run_finished(event):
+    # After the first trial, whose folder this is, and not after the stages that all share.
+    if event.gates:
+        recipe = Path("toy.toml")
+        recipe.write_text(recipe.read_text().replace("batch_size = 4", "batch_size = 3"))
+"""
+
+
+def test_a_recipe_that_is_edited_meanwhile_ends_the_sweep_and_begins_another_one(
+    engine: Command, toy_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    path = recipe(toy_recipe, tmp_path)
+    (tmp_path / "signalling.py").write_text(EDITING)
+    done = engine("sweep", path, "--set", RANGE, "--trials", 2)
+    assert done.code == 2
+    assert f"toy.toml has changed since the sweep runs/{folder(tmp_path / 'runs').name} was begun" in done.err
+    first = folder(tmp_path / "runs")
+    trained_with = [read_run(run).recipe["train"]["batch_size"] for run in first.iterdir() if run.is_dir()]
+    assert trained_with == [4, 4], "the stages that are shared, and one trial"
+
+    again = engine("sweep", path, "--set", RANGE, "--trials", 1)
+    assert again.code == 0, again.err
+    assert len([*(tmp_path / "runs").glob("toy-sweep-*")]) == 2
+
+
 def test_two_workers_share_the_first_stages_and_leave_when_the_first_process_is_stopped_or_killed(
     forks: Forks, toy_recipe: WriteRecipe, tmp_path: Path
 ) -> None:
