@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 import engine
 from engine import events
-from engine.errors import DivergedError, GateRefusedError, InterruptedRunError
+from engine.errors import DivergedError, GateRefusedError, InputError, InterruptedRunError
 from engine_sweep.study import REASON, REPORTS, RUN, SECONDS
 from engine_sweep.sweep import Sweep
 
@@ -30,7 +30,10 @@ def carry_out(sweep: Sweep, study: optuna.Study, trial: optuna.Trial, asked: Cal
     """
     began = time.perf_counter()
     sweep.check_recipe()
-    recipe = sweep.recipe_of(trial.params)
+    try:
+        recipe = sweep.recipe_of(trial.params)
+    except InputError as refused:  # before the sweep the ends of its ranges were held against the recipe, and no others
+        return _end(study, trial, began, reason=f"the recipe refuses these values: {refused}".partition("\n")[0])
     watch = Watch(sweep, recipe, trial, asked)
     try:
         watch.recall()

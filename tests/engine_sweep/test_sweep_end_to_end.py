@@ -201,6 +201,45 @@ def test_a_gate_gives_trials_up_and_says_why(engine: Command, toy_recipe: WriteR
     assert "none of 2 trials came to its end; the last one: gate 'threshold'" in none.err
 
 
+ODD = """
+from pydantic import BaseModel, field_validator
+from toy_plugin import ToyLoss
+
+from engine.hookspecs import hookimpl
+
+
+class Odd(BaseModel):
+    number: int
+
+    @field_validator("number")
+    @classmethod
+    def odd(cls, number):
+        if number % 2 == 0:
+            raise ValueError(f"{number} is even")
+        return number
+
+
+@hookimpl
+def engine_losses(register):
+    register("odd", Odd, ToyLoss)
+"""
+
+
+def test_values_between_the_ends_that_the_recipe_refuses_are_a_trial_given_up(
+    engine: Command, toy_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    path = recipe(toy_recipe, tmp_path, train={"losses": [{"name": "odd", "number": 3}]})
+    (tmp_path / "signalling.py").write_text(ODD)
+    done = engine("sweep", path, "--set", "train.losses.odd.number=int(1,3)", "--trials", 5, "--pruner", "none")
+    assert done.code == 0, done.err
+    trials = found(tmp_path / "runs")["trials"]
+    assert {trial["values"]["train.losses.odd.number"] for trial in trials} == {1, 2, 3}
+    for trial in trials:
+        refused = trial["values"]["train.losses.odd.number"] == 2
+        assert (trial["value"] is None) is refused
+        assert trial["reason"].endswith("2 is even") is refused
+
+
 def test_training_that_diverges_is_a_trial_given_up(engine: Command, toy_recipe: WriteRecipe, tmp_path: Path) -> None:
     path = recipe(toy_recipe, tmp_path)
     diverging = ["--set", "train.clip_norm=0", "--set", "stage.C.optimizer.lr=log(1e36,1e37)"]
