@@ -92,8 +92,9 @@ def main() -> None:
         after = os.getloadavg()[0]
     sizes = ", ".join(f"{width} x {height}" for height, width in SIZES)
     lines = [
-        f"{len(SIZES) * options.scenes} pairs of {sizes} px as PNG and PFM, in buckets {192 * 256} to {320 * 384} px, "
-        f"with scale, colour and erase. Samples a second, the median of {options.rounds} rounds and their range. "
+        f"{len(SIZES) * options.scenes} pairs of {sizes} px as PNG and PFM, in buckets of {192 * 256} to "
+        f"{320 * 384} px, with scale, colour and erase. Samples a second, the median of {options.rounds} rounds "
+        f"and their range. "
         f"{platform.machine()}, {os.cpu_count()} processors, load average {before:.1f} at the start and {after:.1f} at "
         f"the end; numpy {np.__version__}, torch {torch.__version__}.",
         "",

@@ -42,12 +42,11 @@ class Commands(TyperGroup):
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """The two lists of `engine --help`."""
         names = self.list_commands(ctx)
-        limit = formatter.width - 6 - max(map(len, names))
         for title, engines in (("Commands", True), ("Commands of plugins", False)):
             shown = [name for name in names if (name in COMMANDS) is engines]
             if shown:
                 with formatter.section(title):
-                    formatter.write_dl([(name, self.commands[name].get_short_help_str(limit)) for name in shown])
+                    formatter.write_dl([(name, self.commands[name].help) for name in shown])
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; of the options that are proposed for an unknown one, only those that are really like it."""

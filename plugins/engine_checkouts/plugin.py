@@ -24,3 +24,9 @@ def engine_models(register: Register) -> None:
 def engine_losses(register: Register) -> None:
     """What another network from a checkout says."""
     register("distillation", DistillationOptions, "engine_checkouts.distillation:Distillation")
+
+
+@hookimpl
+def engine_commands(register: Register) -> None:
+    """`engine ship`."""
+    register("ship", "Write what a checkout learnt as its authors' scripts read it.", "engine_checkouts.ship:command")

@@ -1,4 +1,4 @@
-"""Write what a run has trained as its authors' own scripts read it: python -m engine_checkouts.ship RUN FOLDER.
+"""`engine ship`: what a run has trained, as its authors' own scripts read it.
 
 The folder then holds the checkpoint under the authors' name, and cfg.yaml with the constructor's arguments.
 """
@@ -6,11 +6,11 @@ The folder then holds the checkpoint under the authors' name, and cfg.yaml with 
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+import typer
 import yaml
 from safetensors import safe_open
 from safetensors.torch import load_file
@@ -31,8 +31,11 @@ def ship(run: Path, folder: Path, preset: Preset | None = None) -> Path:
     """Write the base that the run's last stage handed on, and its cfg.yaml, into `folder`; the checkpoint's path.
 
     preset: of a network that a plugin of your own registers. Beside the tensors the file tells what a reader of the
-    weights has to know: the commit, the attention's axis, the steps. InputError for a run that is not done.
+    weights has to know: the commit, the attention's axis, the steps. InputError for a run that is not done, for a
+    folder that is no run's, and for a network that no preset here knows.
     """
+    if not (run / "recipe.json").is_file():
+        raise InputError(f"{run} is no directory of a run", "`engine runs list` shows them")
     recipe = json.loads((run / "recipe.json").read_text())
     rows = json.loads((run / "status.json").read_text())["rows"] if (run / "status.json").is_file() else []
     if not rows:
@@ -67,6 +70,11 @@ def _network(model: dict[str, Any], preset: Preset | None) -> tuple[NetworkOptio
     options = {key: value for key, value in model.items() if key not in NOT_OPTIONS}
     if preset is not None:
         return NetworkOptions.model_validate(options), preset
+    if model["plugin"] != "checkout":
+        raise InputError(
+            f"the run's model is {model['plugin']!r}; expected 'checkout', whose presets tell how authors keep weights",
+            "for a preset of your own, from Python: engine_checkouts.ship.ship(RUN, FOLDER, PRESET)",
+        )
     own = CheckoutOptions.model_validate(options)
     return own, PRESETS[own.preset]
 
@@ -76,5 +84,12 @@ def _laid_out(tensors: dict[str, Tensor], preset: Preset, about: dict[str, Any])
     return named if preset.file.key is None else {preset.file.key: named, **about}
 
 
-if __name__ == "__main__":
-    print(ship(Path(sys.argv[1]), Path(sys.argv[2])))
+def command(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The directory of a run.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where it is written.", show_default=False)],
+) -> None:
+    """Write the weights of a run with a network from a checkout as its authors' own scripts read them.
+
+    engine ship runs/foundation_stereo/RUN shipped
+    """
+    typer.echo(ship(run, folder))

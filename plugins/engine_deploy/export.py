@@ -112,6 +112,7 @@ def _described(
         "normalisation": "none: pictures are RGB in 0..255, and what else is done to them is part of the graph",
         "iterations": getattr(system.base, "iterations", None),
         "injection": plain.inject,
+        "traits": dict(getattr(system, "traits", {})),
         "opset": opset,
         "versions": {"torch": torch.__version__, "onnxruntime": onnxruntime.__version__},
     }

@@ -24,7 +24,7 @@ def save(system: nn.Module, path: Path, keep: Keep) -> None:
     """Write a system's tensors to a safetensors file; matrices and kernels as `keep` says, all others as they are.
 
     bf16: 8 bits of the mantissa are left. int8: whole multiples, up to 127, of a scale for each index of the first
-    axis, float32, under the tensor's name and `/scale`.
+    axis, float32, under the tensor's name and `/scale`. The file keeps the system's traits.
     """
     written: dict[str, Tensor] = {}
     for name, tensor in system.state_dict().items():
@@ -37,7 +37,7 @@ def save(system: nn.Module, path: Path, keep: Keep) -> None:
             written[name], written[name + SCALE] = _in_bytes(plain)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        save_file(written, path, metadata={"keep": keep})
+        save_file(written, path, metadata={**getattr(system, "traits", {}), "keep": keep})
     except SafetensorError as error:
         raise WorldError(f"{path} could not be written: {error}") from error
 

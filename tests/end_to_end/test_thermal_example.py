@@ -149,7 +149,7 @@ def test_it_learns_what_the_thermal_images_tell() -> None:
     module = recipe.registry.get("injections", "thermal").build(recipe.injection.options)
     seen, errors = warm_things(), []
     optimizer = torch.optim.Adam(module.parameters(), lr=0.01)
-    for _ in range(60):
+    for _ in range(40):
         error = (module(seen, through_glass(seen), seen["disparity"]).value - seen["disparity"]).abs().mean()
         optimizer.zero_grad()
         error.backward()
@@ -176,21 +176,18 @@ def test_every_command_of_its_page_runs_and_the_correction_sees_both_images(engi
     shutil.copytree(ROOT / FOLDER, tmp_path / FOLDER)
     found = commands(PAGE)
     assert {words[0] for words in found} >= {"check", "check-feasibility", "run", "eval"}
+    measured = []
     for words in found:
-        runs = tmp_path / "runs" / "thermal"
-        words = [
-            word.replace("runs/thermal/RUN", str(max(runs.iterdir()))) if "RUN" in word else word for word in words
-        ]
-        done = engine(*words, *([] if words[0] == "check" else SHRUNK))
+        runs = sorted((tmp_path / "runs").glob("thermal/*"))
+        words = [word.replace("runs/thermal/RUN", str(runs[-1])) if runs else word for word in words]
+        small = [] if words[0] == "check" else [*SHRUNK, "--json"] if words[0] == "eval" else SHRUNK
+        done = engine(*words, *small)
         assert done.code == 0, f"{words}: {done.err}"
+        measured += [json.loads(done.out)["mean"]["epe/all"]] if words[0] == "eval" else []
 
     run = only_run(tmp_path, "thermal")
     assert [event["name"] for event in events_of(run, "stage_finished")] == ["A", "B", "C"]
     notes = " ".join(event["text"] for event in events_of(run, "note"))
     assert "frozen outputs of 4 samples computed" in notes
     assert weights_of(run, "B")["injection.head.weight"].abs().max() > 0
-    settings = [
-        json.loads(engine("eval", run, "--ablation", ablation, "--json").out)["mean"]["epe/all"]
-        for ablation in ("none", "shuffle", "zero")
-    ]
-    assert len(set(settings)) == 3, "what the thermal images show makes no difference"
+    assert len(set(measured)) == len(measured) == 4, "what the thermal images show makes no difference"

@@ -21,7 +21,6 @@ from engine_stereo.options import InitialOptions, PhotometricOptions, SequenceOp
 from engine_stereo.photometric import Photometric, Smoothness
 from engine_stereo.sequence import Initial, Sequence
 
-from engine.errors import InputError
 from engine.prediction import Batch, Prediction
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -114,7 +113,9 @@ def test_three_stages_train_on_a_foundation_stereo_base_that_resumes_and_is_ship
     assert "FoundationStereo was tried here with 6e8806816b53" in done.out
     model = json.loads((run / "recipe.json").read_text())["model"]
     assert (model["disparity_attention"], model["sources"]) == ("paper", options().sources)
-    check_shipped(ship(run, tmp_path / "shipped"), c)
+    done = engine("ship", run, "shipped")
+    assert (done.code, done.out) == (0, "shipped/model_best_bp2.pth\n"), done.err
+    check_shipped(tmp_path / "shipped" / "model_best_bp2.pth", c)
 
     twin = tmp_path / "twin" / "foundation_stereo_pol" / run.name
     shutil.copytree(run, twin)
@@ -170,10 +171,19 @@ max_disp = 64
     assert "allow_random_backbone" in refused.err
 
 
-def test_a_run_that_has_not_finished_a_stage_ships_nothing(tmp_path: Path) -> None:
-    (tmp_path / "recipe.json").write_text(json.dumps({"model": {}, "stage": []}))
-    with pytest.raises(InputError, match=r"no stage of .* has finished yet"):
-        ship(tmp_path, tmp_path / "shipped")
+def test_what_is_no_finished_run_of_a_checkout_ships_nothing(engine: Command, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    nothing = engine("ship", run, "shipped")
+    (run / "recipe.json").write_text(json.dumps({"model": {"plugin": "s2m2"}, "stage": []}))
+    begun = engine("ship", run, "shipped")
+    (run / "status.json").write_text(json.dumps({"rows": [{"stage": "A"}]}))
+    other = engine("ship", run, "shipped")
+    assert [each.code for each in (nothing, begun, other)] == [2, 2, 2]
+    assert "is no directory of a run" in nothing.err
+    assert "has finished yet" in begun.err
+    assert "the run's model is 's2m2'; expected 'checkout'" in other.err
+    assert not (tmp_path / "shipped").exists()
 
 
 def with_truth(answer: Prediction, batch: Batch) -> torch.Tensor:

@@ -100,10 +100,8 @@ def test_the_first_time_does_not_count_and_waiting_is_no_time_of_the_cpu() -> No
 
         def forward(self, batch: Batch, inject: bool) -> None:
             self.asked += 1
-            time.sleep({1: 0.0, 2: 0.6, 3: 0.3, 4: 0.6}[self.asked])
+            time.sleep({1: 0.0, 2: 0.2, 3: 0.0, 4: 0.2}[self.asked])
 
-    system = Counting()
-    usual, least = seconds(system, {}, 3)
-    assert usual >= 0.6
-    assert 0.3 <= least < 0.6
-    assert system.asked == 4
+    took, cpu = seconds(Counting(), {}, 3)
+    assert took >= 0.2
+    assert cpu < 0.1

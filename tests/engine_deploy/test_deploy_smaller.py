@@ -10,11 +10,13 @@ import torch
 from conftest import Command
 from deploy_world import Wide, WideOptions, rows, trained, write_recipe
 from engine_deploy.smaller import load, save, take_units_out, zero_smallest
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
 import engine
 from engine.errors import InputError, WorldError
+from engine.system import System
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +55,14 @@ def test_a_system_that_reads_the_file_has_the_weights_to_the_bits_that_were_kept
             apart = (found - tensor).abs().flatten(1).amax(1)
             assert bool((apart <= size / 127 * 0.5001).all())
             assert bool((apart > 0).any())
+
+
+def test_the_file_keeps_what_the_weights_belong_to(tmp_path: Path) -> None:
+    made = System(wide(0), None, "target")
+    made.base.traits = {"axis": "paper"}
+    save(made, tmp_path / "small.safetensors", "bf16")
+    with safe_open(tmp_path / "small.safetensors", "pt") as file:
+        assert file.metadata() == {"axis": "paper", "keep": "bf16"}
 
 
 def test_the_sizes_on_disk_are_a_half_and_about_a_quarter(run: Path, tmp_path: Path, deploy: Command) -> None:
