@@ -67,6 +67,7 @@ def write(sweep: Sweep, found: dict[str, Any]) -> None:
 def write_best(sweep: Sweep, found: dict[str, Any], name: str) -> None:
     """Write the recipe of the best trial, complete, under the `name` that the sweep's recipe has."""
     values = found["trials"][found["best"]]["values"]
+    sweep.check_recipe()
     write_json(sweep.folder / BEST, sweep.recipe_of(values, name).resolved())
 
 
