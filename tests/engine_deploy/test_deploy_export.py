@@ -76,7 +76,7 @@ def test_a_bound_that_is_no_number_lets_nothing_through(deploy: Command, run: Pa
 class Elsewhere(torch.Tensor):
     """Numbers of the CPU that say they are on another device."""
 
-    device = torch.device("meta")  # type: ignore[assignment]  # an attribute in place of torch's property
+    device = torch.device("meta")
 
 
 def test_the_file_answers_on_the_device_of_the_batch(file: Path, run: Path) -> None:
@@ -145,6 +145,7 @@ def test_what_is_missing_is_named_with_the_extra(
         (["nowhere", "net.onnx"], 2, "nowhere: the recipe cannot be read"),
         (["{recipe}", "net.bin"], 2, "net.bin is no name of an ONNX file"),
         (["{recipe}", "net.onnx", "--size", "64"], 2, "--size 64 is no size"),
+        (["{recipe}", "net.onnx", "--size", "²x3"], 2, "--size ²x3 is no size"),
         (["{recipe}", "net.onnx", "--set", "model.hiden=3"], 2, "hidden"),
         (["{folder}", "net.onnx"], 2, "Is a directory"),
     ],
