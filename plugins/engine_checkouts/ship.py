@@ -23,8 +23,8 @@ from engine_checkouts.preset import Preset
 from engine_checkouts.presets import PRESETS
 
 PREFIX = "base."
-NOT_OPTIONS = ("plugin", "weights")
-"""Keys of [model] that are the engine's own."""
+NOT_OPTIONS = ("plugin", "weights", "commit", "sources")
+"""Keys of [model] that are the engine's own, or hold the checkout to what it was: the weights are what they are."""
 
 
 def ship(run: Path, folder: Path, preset: Preset | None = None) -> Path:
@@ -52,7 +52,7 @@ def ship(run: Path, folder: Path, preset: Preset | None = None) -> Path:
     about = {
         "global_step": steps.get(stage, 0),
         "epoch": 0,
-        "commit": options.commit,
+        "commit": recipe["model"].get("commit", ""),
         "disparity_attention": trained.get("disparity_attention", "checkout"),
     }
     folder.mkdir(parents=True, exist_ok=True)

@@ -62,6 +62,19 @@ def test_every_weights_file_says_which_axis_it_learnt_and_loading_it_with_the_ot
     assert [event["level"] for event in events_of(newest, "note") if AXIS in event["text"]] == ["warning"]
 
 
+def test_a_run_is_shipped_whatever_its_checkout_has_become(engine: Command, tmp_path: Path) -> None:
+    folder = copied(HERE, tmp_path / "FoundationStereo")
+    recipe = one_stage(tmp_path, "foundation_stereo", folder)
+    assert engine("run", recipe, *tiny(1)).code == 0
+    (run,) = (tmp_path / "runs" / "foundation_stereo").iterdir()
+    with (folder / "core" / "submodule.py").open("a") as code:
+        code.write("\n# of a later commit\n")
+    done = engine("ship", run, "shipped")
+    assert done.code == 0, done.err
+    about = torch.load(tmp_path / "shipped" / "model_best_bp2.pth", weights_only=True)
+    assert about["commit"] == json.loads((run / "recipe.json").read_text())["model"]["commit"]
+
+
 def test_a_checkout_whose_own_code_runs_along_disparity_needs_no_patch_to_be_the_papers(tmp_path: Path) -> None:
     folder = copied(HERE, tmp_path / "FoundationStereo")
     code = folder / "core" / "submodule.py"
