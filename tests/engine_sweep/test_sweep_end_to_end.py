@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import shlex
 import sqlite3
 import threading
 import time
@@ -96,6 +97,21 @@ def test_a_sweep_grows_by_asking_for_more_trials_and_another_range_is_another_sw
     assert nothing.code == 2
     assert "there is no sweep" in nothing.err
     assert [path.name for path in (tmp_path / "runs").iterdir()] == [first.name]
+
+
+def test_runs_in_another_folder_are_in_the_commands_that_it_prints(
+    engine: Command, toy_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    path = recipe(toy_recipe, tmp_path)
+    done = engine("sweep", path, "--set", RANGE, "--trials", 1, "--runs", "my runs")
+    assert done.code == 0, done.err
+    again, other = (
+        shlex.split(line.partition(": engine ")[2]) for line in done.out.splitlines() if ": engine run" in line
+    )
+    planned = json.loads(engine("plan", *other[1:], "--json").out)
+    assert all(stage["reused_from"] for stage in planned["stages"])
+    assert engine(*again).code == 0
+    assert len([*(tmp_path / "my runs" / "toy").iterdir()]) == 1
 
 
 EDITING = """
