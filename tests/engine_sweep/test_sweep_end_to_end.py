@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
 from conftest import Command, Forks, WriteRecipe
 from engine_sweep.space import Swept
 from engine_sweep.study import ask, open_study
@@ -112,6 +113,46 @@ def test_runs_in_another_folder_are_in_the_commands_that_it_prints(
     assert all(stage["reused_from"] for stage in planned["stages"])
     assert engine(*again).code == 0
     assert len([*(tmp_path / "my runs" / "toy").iterdir()]) == 1
+
+
+INFINITE = """
+from pathlib import Path
+
+import torch
+from toy_plugin import Options, ToyMetric
+
+from engine.hookspecs import hookimpl
+
+
+class Early(ToyMetric):
+    def __call__(self, prediction, batch):
+        total, count = super().__call__(prediction, batch)["error"]
+        return {"early": (total if Path("late").exists() else torch.full_like(total, torch.inf), count)}
+
+
+@hookimpl
+def engine_metrics(register):
+    register("early", Options, Early, produces=lambda options: ["early"])
+
+
+@hookimpl
+def engine_step(event):
+    if (event.stage, event.step) == ("C", 6):
+        Path("late").touch()
+"""
+
+
+def test_figures_on_the_way_that_are_not_finite_are_null_in_its_json(
+    engine: Command, toy_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    metrics = [{"name": "error"}, {"name": "early"}]
+    path = recipe(toy_recipe, tmp_path, evaluate={"metrics": metrics, "best": "early"})
+    (tmp_path / "signalling.py").write_text(INFINITE)
+    done = engine("sweep", path, "--set", RANGE, "--trials", 1, "--json")
+    assert done.code == 0, done.err
+    (trial,) = json.loads(done.out, parse_constant=pytest.fail)["trials"]
+    assert trial["reported"] == {"2": None, "4": None}
+    assert trial["value"] > 0
 
 
 EDITING = """
