@@ -32,7 +32,7 @@ class Tracking:
     ) -> None:
         self._recipe, self._trackers, self._emit = recipe, trackers, emit
         self._begins = first_steps(recipe)
-        self._steps = {stage.name: stage.steps for stage in recipe.stages}
+        self._steps = lengths(recipe)
         self._now, self._resumed = 0, False
         self._started, self._gates = set[str](), Counter[str]()
         self._outboxes: list[Outbox] = []
@@ -48,7 +48,7 @@ class Tracking:
     @hookimpl
     def engine_stage_started(self, event: events.StageStarted) -> None:
         self._now = self._begins.get(event.name, self._now)
-        self._steps[event.name] = event.steps  # of a stage that is trained further too
+        self._steps[event.name] = event.steps  # of an extension, which may be another gate's than the recipe's order says
         self._started.add(event.name)
 
     @hookimpl
@@ -136,14 +136,20 @@ def first_steps(recipe: Recipe) -> dict[str, int]:
     further, so that a step has the same place in every run of the recipe, extended, resumed or reused.
     """
     begins, position = dict[str, int](), 0
+    for name, steps in lengths(recipe).items():
+        begins[name] = position
+        position += steps
+    return begins
+
+
+def lengths(recipe: Recipe) -> dict[str, int]:
+    """The steps of each stage, in order; what a stage's gates may train its parent further stands before it."""
+    steps = dict[str, int]()
     for stage in recipe.stages:
         further = [gate.extend.steps for gate in stage.gates if gate.extend for _ in range(gate.extend.times)]
-        for number, steps in enumerate(further, 1):
-            begins[stage.extension(number)] = position
-            position += steps
-        begins[stage.name] = position
-        position += stage.steps
-    return begins
+        steps |= {stage.extension(number): each for number, each in enumerate(further, 1)}
+        steps[stage.name] = stage.steps
+    return steps
 
 
 def measured(

@@ -179,8 +179,8 @@ def notebook(toy_recipe: WriteRecipe, tmp_path: Path) -> Callable[..., Path]:
     def write(fails_at: str = "", **changes: Any) -> Path:
         path = toy_recipe(
             tracker=[{"plugin": "notebook", "folder": str(tmp_path), "fails_at": fails_at}],
-            stage=[STAGE_A, {**STAGE_B, "gate": [threshold("warn", max=9), threshold("warn", max=0.001)]}],
-            **changes,
+            **{"stage": [STAGE_A, {**STAGE_B, "gate": [threshold("warn", max=9), threshold("warn", max=0.001)]}]}
+            | changes,
         )
         path.write_text(path.read_text().replace('toy_plugin.py"', 'toy_plugin.py", "notebook.py"', 1))
         return path
@@ -269,6 +269,19 @@ def test_stages_that_another_run_has_trained_are_told_with_their_figures(
     assert not any("train/loss" in figures for _, figures in heard["figures"])
     verdicts = [name for _, tags in heard["tags"] for name in tags if name.startswith("gate")]
     assert verdicts == ["gate.B.exit.threshold", "gate.B.exit.threshold.2"]
+
+
+def test_a_stage_whose_parent_was_trained_further_is_told_too_where_it_is_taken(
+    engine: Command, notebook: Callable[..., Path], tmp_path: Path
+) -> None:
+    gate = {**threshold("extend", "entry", max=0.67), "extend": {"steps": 4, "times": 2}}
+    path = notebook(stage=[STAGE_A, {**STAGE_B, "gate": [gate]}])
+    assert engine("run", path, "--set", "tracker=[]").code == 0
+    assert (only_run(tmp_path) / "stage-A+1-for-B").is_dir()
+    done = engine("run", path)
+    assert done.code == 0, done.err
+    told = heard_in(tmp_path)["figures"]
+    assert [step for step, figures in told if "val/error" in figures] == [0, 12, 16, 32]
 
 
 def test_a_run_is_resumed_whoever_was_told_of_it(
