@@ -71,11 +71,11 @@ def stage_keys(session: Session, processes: int) -> dict[str, Document]:
     }
     own = {"the engine": [__version__, engine_code()]}
     weights, documents = _file(session.pretrained()), dict[str, Document]()
-    named = _named_files("model", recipe.model.options)
+    named = named_files("model", recipe.model.options)
     if recipe.injection is not None:
-        named |= _named_files("injection", recipe.injection.options)
+        named |= named_files("injection", recipe.injection.options)
     for split in _splits(recipe):
-        named |= _named_files(f"data.{split}", recipe.data[split].options)
+        named |= named_files(f"data.{split}", recipe.data[split].options)
     for stage, table in zip(recipe.stages, resolved["stage"], strict=True):
         parent = documents.get(stage.init or "")
         files = {
@@ -85,7 +85,7 @@ def stage_keys(session: Session, processes: int) -> dict[str, Document]:
             **named,
         }
         for number, loss in enumerate(stage.train.losses):
-            files |= _named_files(f"losses.{number}.{loss.name}", loss.options)
+            files |= named_files(f"losses.{number}.{loss.name}", loss.options)
         document = {
             **shared,
             "stage": _without(WITHOUT_EFFECT, table),
@@ -112,10 +112,10 @@ def _file(path: Path | None) -> str | None:
     return file_digest(path) if path.is_file() else "no file"
 
 
-def _named_files(where: str, value: Any) -> dict[str, str | None]:
+def named_files(where: str, value: Any) -> dict[str, str | None]:
     """The digest of every file that options name, such as the weights of a part, under its key; folders have none."""
     if isinstance(value, InnerData):
-        return _named_files(where, value.options)
+        return named_files(where, value.options)
     if isinstance(value, Path):
         return {} if value.is_dir() else {where: _file(value)}
     inside: Iterable[tuple[Any, Any]] = ()
@@ -123,7 +123,7 @@ def _named_files(where: str, value: Any) -> dict[str, str | None]:
         inside = value.items() if isinstance(value, Mapping) else value
     elif isinstance(value, list | tuple):
         inside = enumerate(value)
-    return {name: digest for key, each in inside for name, digest in _named_files(f"{where}.{key}", each).items()}
+    return {name: digest for key, each in inside for name, digest in named_files(f"{where}.{key}", each).items()}
 
 
 def _code(session: Session, stage: Stage) -> dict[str, list[str]]:

@@ -116,14 +116,24 @@ def _ends(recipe: Path, fixed: Sequence[str], swept: Sequence[Swept]) -> Iterato
     problems: list[Problem] = []
     first = {each.key: each.ends()[0] for each in swept}
     for each in swept:
+        loaded = []
         for value in each.ends():
             values = [override(key, chosen) for key, chosen in (first | {each.key: value}).items()]
             try:
-                yield engine.load_recipe(recipe, [*fixed, *values])
+                loaded.append(engine.load_recipe(recipe, [*fixed, *values]))
             except InputError as wrong:
                 problems += wrong.problems
+        if loaded and len(loaded) == len(each.ends()) and all(_work(one) == _work(loaded[0]) for one in loaded):
+            expected = f"stage.NAME.{each.key.removeprefix('train.')}" if each.key.startswith("train.") else ""
+            problems.append(Problem(f"--set {each.key}", "no stage takes its value from here", expected))
+        yield from loaded
     if problems:
         raise InputError(list(dict.fromkeys(problems)))
+
+
+def _work(recipe: Any) -> dict[str, Any]:
+    """What a run of a recipe does: every stage has its own copy of [train], which nothing else reads."""
+    return {key: value for key, value in recipe.training().items() if key != "train"}
 
 
 def _metric(recipe: Any, asked: str | None) -> str:

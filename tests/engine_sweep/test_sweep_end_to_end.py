@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import json
+import shlex
 import sqlite3
 import threading
 import time
 from pathlib import Path
 
+import pytest
 from conftest import Command, Forks, WriteRecipe
 from engine_sweep.space import Swept
 from engine_sweep.study import ask, open_study
@@ -96,6 +98,61 @@ def test_a_sweep_grows_by_asking_for_more_trials_and_another_range_is_another_sw
     assert nothing.code == 2
     assert "there is no sweep" in nothing.err
     assert [path.name for path in (tmp_path / "runs").iterdir()] == [first.name]
+
+
+def test_runs_in_another_folder_are_in_the_commands_that_it_prints(
+    engine: Command, toy_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    path = recipe(toy_recipe, tmp_path)
+    done = engine("sweep", path, "--set", RANGE, "--trials", 1, "--runs", "my runs")
+    assert done.code == 0, done.err
+    again, other = (
+        shlex.split(line.partition(": engine ")[2]) for line in done.out.splitlines() if ": engine run" in line
+    )
+    planned = json.loads(engine("plan", *other[1:], "--json").out)
+    assert all(stage["reused_from"] for stage in planned["stages"])
+    assert engine(*again).code == 0
+    assert len([*(tmp_path / "my runs" / "toy").iterdir()]) == 1
+
+
+INFINITE = """
+from pathlib import Path
+
+import torch
+from toy_plugin import Options, ToyMetric
+
+from engine.hookspecs import hookimpl
+
+
+class Early(ToyMetric):
+    def __call__(self, prediction, batch):
+        total, count = super().__call__(prediction, batch)["error"]
+        return {"early": (total if Path("late").exists() else torch.full_like(total, torch.inf), count)}
+
+
+@hookimpl
+def engine_metrics(register):
+    register("early", Options, Early, produces=lambda options: ["early"])
+
+
+@hookimpl
+def engine_step(event):
+    if (event.stage, event.step) == ("C", 6):
+        Path("late").touch()
+"""
+
+
+def test_figures_on_the_way_that_are_not_finite_are_null_in_its_json(
+    engine: Command, toy_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    metrics = [{"name": "error"}, {"name": "early"}]
+    path = recipe(toy_recipe, tmp_path, evaluate={"metrics": metrics, "best": "early"})
+    (tmp_path / "signalling.py").write_text(INFINITE)
+    done = engine("sweep", path, "--set", RANGE, "--trials", 1, "--json")
+    assert done.code == 0, done.err
+    (trial,) = json.loads(done.out, parse_constant=pytest.fail)["trials"]
+    assert trial["reported"] == {"2": None, "4": None}
+    assert trial["value"] > 0
 
 
 EDITING = """
