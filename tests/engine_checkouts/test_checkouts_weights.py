@@ -88,6 +88,28 @@ def test_a_checkout_whose_own_code_runs_along_disparity_needs_no_patch_to_be_the
     assert traits == [{"disparity_attention": "paper"}, {"disparity_attention": "checkout"}]
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("F.scaled_dot_product_attention", "for_a_gpu_alone"),  # such as flash attention
+        ("self.self_attn", "self.attn"),  # another commit's name
+    ],
+)
+def test_an_attention_that_cannot_be_asked_leaves_the_axis_unsaid(tmp_path: Path, old: str, new: str) -> None:
+    folder = copied(HERE, tmp_path / "FoundationStereo")
+    code = folder / "core" / "submodule.py"
+    assert old in code.read_text()
+    code.write_text(code.read_text().replace(old, new) + FOR_A_GPU)
+    assert network(checkout=folder).traits == {}
+
+
+FOR_A_GPU = """
+
+def for_a_gpu_alone(*_):
+    raise RuntimeError("only half precision on a GPU")
+"""
+
+
 @pytest.fixture
 def files(tmp_path: Path) -> dict[str, Path]:
     """A part's weights, the authors' checkpoint and their cfg.yaml."""
