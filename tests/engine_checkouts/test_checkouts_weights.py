@@ -12,6 +12,7 @@ from checkout_world import FOLDERS, STAND_INS, copied, network, one_stage, tiny
 from conftest import Command, events_of
 from engine_checkouts.ship import ship
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 HERE = FOLDERS["foundation_stereo"]
 AXIS = "was trained with disparity_attention = 'paper', and the model has 'checkout'"
@@ -73,6 +74,14 @@ def test_a_run_is_shipped_whatever_its_checkout_has_become(engine: Command, tmp_
     assert done.code == 0, done.err
     about = torch.load(tmp_path / "shipped" / "model_best_bp2.pth", weights_only=True)
     assert about["commit"] == json.loads((run / "recipe.json").read_text())["model"]["commit"]
+    assert about["disparity_attention"] == "checkout"
+
+
+def test_an_axis_that_a_file_does_not_tell_is_not_shipped_as_one(engine: Command, tmp_path: Path) -> None:
+    run = run_of(engine, tmp_path, steps=1)
+    weights = run / "stage-train" / "weights.safetensors"
+    save_file(load_file(weights), weights)
+    assert "disparity_attention" not in torch.load(ship(run, tmp_path / "shipped"), weights_only=True)
 
 
 def test_a_checkout_whose_own_code_runs_along_disparity_needs_no_patch_to_be_the_papers(tmp_path: Path) -> None:
