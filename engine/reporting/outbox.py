@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from queue import SimpleQueue
 
 from engine.contracts import TrackedRun, Tracker
@@ -41,7 +42,11 @@ class Outbox:
         self.put(lambda tracker: None)  # so that the run begins there before its first figure
 
     def __str__(self) -> str:
-        return f"tracker {self.name!r} ({self._tracker.where})"
+        # A stranger's attribute, read by the thread that trains: one that is missing must not end the run.
+        where = ""
+        with suppress(EngineError), guarded("it does not say where"):
+            where = f" ({self._tracker.where})"
+        return f"tracker {self.name!r}{where}"
 
     @property
     def missed(self) -> int:

@@ -48,7 +48,7 @@ class Tracking:
     @hookimpl
     def engine_stage_started(self, event: events.StageStarted) -> None:
         self._now = self._begins.get(event.name, self._now)
-        self._steps[event.name] = event.steps  # of an extension, which may be another gate's than the recipe's order says
+        self._steps[event.name] = event.steps  # an extension may be another gate's than the order says
         self._started.add(event.name)
 
     @hookimpl

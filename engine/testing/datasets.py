@@ -12,7 +12,7 @@ import torch
 
 from engine.contracts import Dataset, Sample
 from engine.data.loader import Fixed, evaluation_batches
-from engine.testing.subject import Check, Subject
+from engine.testing.subject import Check, Subject, same
 
 READ = 4
 """Samples that are read at most: what is wrong with one is wrong with the first few."""
@@ -84,7 +84,7 @@ def dataset(
         again = subject.run("it cannot be sent to another process", lambda: _sent(subject, of))
         _expect_same(subject, sample(of, 0), sample(again, 0), "sent to another process it gives another sample")
         here, there = next(iter(batches(of, workers=0))), next(iter(batches(of, workers=1)))
-        differ = [name for name in here if not _equal(here[name], there[name])]
+        differ = [name for name in here if not same(here[name], there[name])]
         if differ:
             subject.fail(f"a worker reads another {', '.join(differ)}", "depend on the index and `rng` alone")
 
@@ -109,6 +109,8 @@ def _check_field(subject: Subject, field: str, value: Any) -> None:
     if field in ("id", "scene"):
         if not isinstance(value, str):
             subject.fail(f"{field!r} is {value!r}", "a text")
+    elif not isinstance(value, np.ndarray | np.generic | float | int | str):
+        subject.fail(f"the field {field!r} is a {type(value).__name__}", "an array, float32 or bool of shape (C, H, W)")
     elif isinstance(value, np.ndarray) and value.ndim:
         if value.ndim != 3 or value.dtype not in (np.float32, np.bool_):
             what = f"{value.dtype} of shape {value.shape}"
@@ -128,12 +130,6 @@ def _sent(subject: Subject, of: Dataset) -> Dataset:
 
 
 def _expect_same(subject: Subject, one: Mapping[str, Any], other: Mapping[str, Any], what: str) -> None:
-    differ = [name for name in one if not _equal(one[name], other.get(name))]
+    differ = [name for name in one if not same(one[name], other.get(name))]
     if differ:
         subject.fail(f"{what}: {', '.join(differ)}", "draw from `rng` and from nothing else, and keep no state")
-
-
-def _equal(one: Any, other: Any) -> bool:
-    if isinstance(one, torch.Tensor):
-        return isinstance(other, torch.Tensor) and torch.equal(torch.nan_to_num(one), torch.nan_to_num(other))
-    return bool(np.array_equal(one, other)) if isinstance(one, np.ndarray) else bool(one == other)

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+from torch import nn
+
 from engine.contracts import Evaluation, Status, Verdict
 from engine.prediction import Batch, Prediction
 from engine.registered import guarded
-from engine.testing.subject import Check, Subject
+from engine.testing.subject import Check, Subject, same
 
 SAMPLES = 8
 
@@ -33,12 +35,13 @@ def gate(
     """
     subject = Subject("gates", name, options or {}, files)
 
-    def verdict() -> Verdict:
-        built = subject.build()
+    def verdict(built: Any = None, of: Any = None) -> Verdict:
+        gate = subject.build() if built is None else built
+        shown = copy.deepcopy(system) if of is None else of
 
         def call() -> Any:
             with tempfile.TemporaryDirectory() as folder, guarded(f"{subject} failed"):
-                return built(Shown(dict(means or {}), copy.deepcopy(system), Path(folder), predictions))
+                return gate(Shown(dict(means or {}), shown, Path(folder), predictions))
 
         found = subject.run("it gives no verdict", call)
         if not isinstance(found, Verdict):
@@ -60,9 +63,20 @@ def gate(
             subject.fail(f"its figures cannot be kept with the run: {error}", "numbers, texts, lists, and tables")
 
     def it_decides_the_same_twice() -> None:
-        one, other = verdict(), verdict()
-        if one != other:
+        built = subject.build()  # one for both, which may remember, and whose numbers come after each other
+        one, other = verdict(built), verdict(built)
+        if not same(vars(one), vars(other)):
             subject.fail(f"it says {one.status!r} ({one.reason}) and then {other.status!r} ({other.reason})")
+
+    def it_changes_nothing() -> None:
+        if not isinstance(system, nn.Module):
+            return
+        shown = copy.deepcopy(system)
+        verdict(of=shown)
+        after = shown.state_dict()
+        wrote = [name for name, tensor in system.state_dict().items() if not same(tensor, after.get(name))]
+        if wrote:
+            subject.fail(f"it writes to {', '.join(wrote[:4])} of the system", "others read it too")
 
     def it_names_the_metrics_that_it_needs() -> None:
         missing = [each for each in subject.registered.needs(subject.chosen) if each not in (means or {})]
@@ -73,6 +87,7 @@ def gate(
         it_gives_a_verdict_with_its_reason,
         its_figures_can_be_written_down,
         it_decides_the_same_twice,
+        it_changes_nothing,
         it_names_the_metrics_that_it_needs,
     )
 

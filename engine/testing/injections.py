@@ -9,12 +9,14 @@ from typing import Any
 import torch
 
 from engine.contracts import Injection
+from engine.declared import BASE, declared, is_declared
 from engine.errors import EngineError
 from engine.prediction import Batch, Prediction
+from engine.reading import FROZEN, fields_of, reading
 from engine.stages.proof import prove_identity
 from engine.system import System
 from engine.testing.modules import Part, StandInBase, of_target
-from engine.testing.subject import Check, Given, Subject
+from engine.testing.subject import Check, Given, Subject, given, same
 
 SHAKEN = 10.0
 """Standard deviation of weights that are far from the fresh ones: a correction without a bound would be large."""
@@ -76,12 +78,14 @@ def injection(
     def no_correction_exceeds_the_bound() -> None:
         made = shaken()
         with torch.no_grad():
-            found = part.answer(made)
+            found, alone = part.answer(made), part.answer(made, inject=False)
         if found.correction is None or found.base is None or found.raw is None:
             subject.fail("its answer does not say what was corrected", "return base.corrected(correction, raw)")
         most, bound = float(found.correction.abs().max()), float(corrector(made).bound)
         if not most <= bound:
             subject.fail(f"its bound is {bound:g}, and with large weights it corrects by {most:g}", "bound * tanh(raw)")
+        if not same(found.base.value, alone.value):
+            subject.fail("it changes the base's own answer, past the bound", "correct by `correction` alone")
         if not torch.equal(found.value, found.base.value + found.correction):
             subject.fail("its value is not the base's with the correction added", "return base.corrected(...)")
 
@@ -96,10 +100,16 @@ def injection(
             )
 
     def it_says_where_it_can_correct() -> None:
-        mask = subject.run("`correctable` fails", lambda: corrector(system(0)).correctable(part.fields))
+        def asked() -> Any:
+            with reading(str(subject)):
+                return corrector(system(0)).correctable(fields_of(given(part.fields), "the batch of the test"))
+
+        mask = subject.run("`correctable` fails", asked)
         shape = (len(part.fields[target]), 1, *part.fields[target].shape[2:])
         if getattr(mask, "dtype", None) != torch.bool or tuple(mask.shape) != shape:
             subject.fail(f"`correctable` gives {_described(mask)}", f"a bool mask of shape {shape}")
+        if "valid" in part.fields and bool((mask & ~part.fields["valid"]).any()):
+            subject.fail("`correctable` names places that are not valid", 'mask & batch["valid"]')
 
     def without_its_signal_it_still_answers() -> None:
         made = shaken()
@@ -111,13 +121,16 @@ def injection(
 
     def it_reads_what_it_declares() -> None:
         made = system(0)
-        reads = getattr(corrector(made), "reads", None)
-        if reads is None:
-            return
-        kept = {n: v for n, v in part.fields.items() if n in {*reads, target, "valid", "id", "scene"}}
         try:
+            reads, _ = declared({str(subject): corrector(made)}, target)
             with torch.no_grad():
-                made(kept)
+                # as the frozen-output cache brings it: the base's answer too has what is declared, and no more
+                answered = {f"{BASE}{name}": each for name, each in part.answer(made, inject=False).tensors().items()}
+                brought = {**part.fields, **answered}
+                left_out = frozenset(name for name in brought if not is_declared(name, reads))
+                kept = {name: value for name, value in part.fields.items() if name not in left_out}
+                base = {name.removeprefix(BASE): each for name, each in answered.items() if name not in left_out}
+                made(fields_of({**kept, FROZEN: base}, "the batch of the test", left_out))
         except EngineError as error:
             subject.fail(f"with the fields of `reads` alone it fails: {error}", "name there all that it reads")
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from engine.prediction import Batch, Prediction
 from engine.reading import fields_of, reading
 from engine.testing.modules import of_target
-from engine.testing.subject import Check, Given, Subject, given
+from engine.testing.subject import Check, Given, Subject, given, same
 
 
 def loss(
@@ -37,12 +37,12 @@ def loss(
         leaves = {name: tensor.detach().requires_grad_() for name, tensor in prediction.tensors().items()}
         return Prediction.of_tensors(leaves), leaves, fields_of(fields, "the batch of the test")
 
-    def judged(prediction: Prediction, fields: Batch) -> Tensor:
-        built = subject.build()
+    def judged(prediction: Prediction, fields: Batch, built: Any = None) -> Tensor:
+        judge = subject.build() if built is None else built
 
         def call() -> Any:
             with reading(str(subject)):
-                return built(prediction, fields)
+                return judge(prediction, fields)
 
         found: Tensor = subject.run("it fails", call)
         return found
@@ -70,12 +70,13 @@ def loss(
     def it_judges_the_same_twice_and_changes_nothing() -> None:
         prediction, leaves, fields = asked()
         before = {name: leaf.clone() for name, leaf in leaves.items()}
-        one, other = judged(prediction, fields), judged(prediction, fields)
-        if not torch.equal(one, other):
-            subject.fail(f"it is {one.item():g} and then {other.item():g} for the same prediction", "draw nothing")
-        fresh = given(batch)
-        wrote = [n for n, v in fresh.items() if isinstance(v, Tensor) and not torch.equal(v, fields[n])]
-        wrote += [name for name, leaf in leaves.items() if not torch.equal(leaf, before[name])]
+        built = subject.build()  # one for both, which may remember, and whose numbers come after each other
+        one, other = judged(prediction, fields, built), judged(prediction, fields, built)
+        if not same(one, other):
+            advice = "draw nothing, remember nothing"
+            subject.fail(f"it is {one.item():g} and then {other.item():g} for the same prediction", advice)
+        wrote = [name for name, value in given(batch).items() if not same(value, fields.get(name))]
+        wrote += [name for name, leaf in leaves.items() if not same(leaf, before[name])]
         if wrote:
             subject.fail(f"it writes to {', '.join(wrote)}", "work on a copy: others read it too")
 

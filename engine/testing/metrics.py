@@ -12,7 +12,7 @@ from torch import Tensor
 from engine.prediction import Batch, Prediction
 from engine.reading import fields_of, reading
 from engine.testing.modules import of_target
-from engine.testing.subject import Check, Given, Subject, given
+from engine.testing.subject import Check, Given, Subject, given, same
 
 Figures = Mapping[str, tuple[Tensor, Tensor]]
 
@@ -33,12 +33,12 @@ def metric(
     """
     subject = Subject("metrics", name, options or {}, files)
 
-    def measured(fields: Batch, prediction: Prediction) -> Figures:
-        built = subject.build()
+    def measured(fields: Batch, prediction: Prediction, built: Any = None) -> Figures:
+        measure = subject.build() if built is None else built
 
         def call() -> Any:
             with torch.no_grad(), reading(str(subject)):
-                return built(prediction, fields_of(fields, "the batch of the test"))
+                return measure(prediction, fields_of(fields, "the batch of the test"))
 
         found: Figures = subject.run("it fails", call)
         return found
@@ -78,15 +78,25 @@ def metric(
                         )
 
     def it_measures_the_same_twice() -> None:
-        one, other = measured(*asked()), measured(*asked())
-        differ = [n for n in one if not all(torch.equal(a, b) for a, b in zip(one[n], other[n], strict=True))]
+        built = subject.build()  # one for both, which may remember, and whose numbers come after each other
+        one, other = measured(*asked(), built), measured(*asked(), built)
+        differ = [name for name in one if not same(one[name], other.get(name))]
         if differ:
             subject.fail(f"{', '.join(differ)} differs for the same prediction", "draw nothing, remember nothing")
+
+    def it_changes_nothing() -> None:
+        fields, prediction = asked()
+        before = {name: tensor.clone() for name, tensor in prediction.tensors().items()}
+        measured(fields, prediction)
+        wrote = [name for name, value in given(batch).items() if not same(value, fields.get(name))]
+        wrote += [name for name, tensor in prediction.tensors().items() if not same(tensor, before.get(name))]
+        if wrote:
+            subject.fail(f"it writes to {', '.join(wrote)}", "work on a copy: others read it too")
 
     checks = [it_yields_the_figures_that_it_announces, it_gives_a_sum_and_a_count_for_each_sample]
     # What a prediction with a correction holds beside its tensors cannot be cut into samples.
     alone = [] if predicted else [a_sample_counts_the_same_alone]
-    return subject.checks(*checks, *alone, it_measures_the_same_twice)
+    return subject.checks(*checks, *alone, it_measures_the_same_twice, it_changes_nothing)
 
 
 def _only(fields: Mapping[str, Any], number: int) -> dict[str, Any]:

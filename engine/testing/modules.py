@@ -17,7 +17,7 @@ from engine.reading import fields_of
 from engine.stages import freeze
 from engine.stages.proof import prove_gradients
 from engine.system import System
-from engine.testing.subject import Given, Subject, given
+from engine.testing.subject import Given, Subject, given, same
 from engine.training.forward import autocast
 
 CPU = torch.device("cpu")
@@ -61,10 +61,14 @@ class Part:
             self.frozen_it_stays_as_it_is,
         ]
 
-    def answer(self, system: System, batch: Batch | None = None) -> Prediction:
-        """The system's answer with the module at work, to the test's batch or another, its shapes checked."""
+    def answer(self, system: System, batch: Batch | None = None, inject: bool | None = None) -> Prediction:
+        """The system's answer with the module at work, to the test's batch or another, its shapes checked.
+
+        inject: whether an injection is at work, by default where that is what is tested.
+        """
         asked = fields_of(given(self.fields if batch is None else batch), "the batch of the test")
-        answer: Prediction = self.subject.run("it fails", lambda: system(asked, inject=self.child == "injection"))
+        corrected = self.child == "injection" if inject is None else inject
+        answer: Prediction = self.subject.run("it fails", lambda: system(asked, inject=corrected))
         return answer
 
     def trained(self, system: System, trainable: str) -> Selection:
@@ -97,7 +101,7 @@ class Part:
         """No tensor of the batch is written to."""
         system, batch = self.of(0), given(self.fields)
         self.subject.run("it fails", lambda: system(batch, inject=self.child == "injection"))
-        changed = [name for name, tensor in self.fields.items() if not _same(tensor, batch.get(name))]
+        changed = [name for name, tensor in self.fields.items() if not same(tensor, batch.get(name))]
         if changed:
             self.subject.fail(f"it writes to the batch: {', '.join(changed)}", "work on a copy: others read it too")
 
@@ -149,7 +153,7 @@ class Part:
             self._same_tensors(self.answer(one).tensors(), self.answer(other).tensors(), what, advice)
 
     def _same_tensors(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor], what: str, advice: str) -> None:
-        differ = [name for name in one if not _same(one[name], other.get(name))]
+        differ = [name for name in one if not same(one[name], other.get(name))]
         if differ:
             self.subject.fail(f"{what} ({', '.join(differ[:4])})", advice)
 
@@ -220,14 +224,6 @@ def _weighted(tensor: Tensor) -> Tensor:
 
 def _finite(tensor: Tensor) -> bool:
     return bool(torch.isfinite(tensor).all())
-
-
-def _same(one: Any, other: Any) -> bool:
-    if not (isinstance(one, Tensor) and isinstance(other, Tensor)):
-        return not isinstance(one, Tensor)
-    return one.shape == other.shape and bool(
-        torch.equal(torch.nan_to_num(one.float()), torch.nan_to_num(other.float()))
-    )
 
 
 def _load(into: nn.Module, of: nn.Module) -> None:

@@ -9,6 +9,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
 import torch
 from pydantic import BaseModel, ValidationError
 
@@ -135,6 +136,23 @@ def given(batch: Given) -> dict[str, Any]:
     """The batch, for a check of its own: nothing that one check writes reaches another."""
     made = batch() if callable(batch) else batch
     return {name: value.clone() if isinstance(value, torch.Tensor) else value for name, value in made.items()}
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two values are the same, number by number; one that is not a number is the same as itself."""
+    if isinstance(one, np.ndarray | np.generic):
+        one = torch.as_tensor(np.array(one))
+        other = torch.as_tensor(np.array(other)) if isinstance(other, np.ndarray | np.generic) else other
+    if isinstance(one, torch.Tensor):
+        if not isinstance(other, torch.Tensor) or one.shape != other.shape:
+            return False
+        return bool(((one == other) | ((one != one) & (other != other))).all())
+    if isinstance(one, Mapping):
+        return isinstance(other, Mapping) and one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
+    if isinstance(one, list | tuple):
+        alike = isinstance(other, list | tuple) and len(one) == len(other)
+        return alike and all(same(each, beside) for each, beside in zip(one, other, strict=True))
+    return bool(one == other) or (one != one and other != other)
 
 
 def _spoken(function: Callable[..., None]) -> str:

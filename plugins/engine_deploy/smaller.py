@@ -99,6 +99,8 @@ def zero_smallest(system: nn.Module, share: float) -> float:
     """
     _check_share(share)
     layers = [each for each in system.modules() if isinstance(each, nn.Linear | nn.modules.conv._ConvNd)]
+    if not layers:
+        raise InputError("the system has no linear layer and no convolution, so --prune has no use")
     prune.global_unstructured([(each, "weight") for each in layers], pruning_method=prune.L1Unstructured, amount=share)
     for each in layers:
         prune.remove(each, "weight")

@@ -65,6 +65,17 @@ def test_weights_of_a_part_fit_as_a_whole_or_are_refused(tmp_path: Path) -> None
         network(parts={"cnet": file})
 
 
+@pytest.mark.parametrize(
+    "content", [b"hello", b"\x80\x02garbage", b"PK\x03\x04", b"", b"\x80\x02X\x01\x00\x00\x00\xff."]
+)
+def test_a_damaged_torch_file_is_told_so_and_nobody_is_advised_to_run_its_code(content: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "part.pth"
+    file.write_bytes(content)
+    with pytest.raises(WorldError, match=r"part\.pth is damaged, or") as told:
+        network(parts={"cnet": file})
+    assert "weights_only" not in str(told.value)
+
+
 # -- Attention ---------------------------------------------------------------------------------------------------------
 
 

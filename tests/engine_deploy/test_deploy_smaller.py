@@ -140,6 +140,11 @@ def test_the_names_of_timm_are_known_and_other_networks_are_refused() -> None:
         take_units_out(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)), 0.5)
 
 
+def test_a_system_without_layers_has_nothing_to_prune() -> None:
+    with pytest.raises(InputError, match="no linear layer and no convolution, so --prune has no use"):
+        zero_smallest(nn.Sequential(nn.BatchNorm2d(2)), 0.5)
+
+
 def test_files_of_another_system_damaged_ones_and_none_are_told(tmp_path: Path) -> None:
     save(nn.Sequential(nn.Conv2d(1, 2, 3)), tmp_path / "other.safetensors", "int8")
     with pytest.raises(InputError, match=r"other\.safetensors holds the weights of another system: Missing key"):

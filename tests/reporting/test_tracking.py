@@ -249,6 +249,19 @@ def test_one_that_fails_is_named_once_and_the_run_ends_as_without_it(
     assert re.search(r"missed \d+ of \d+ messages of this run", done.out)
 
 
+def test_one_that_fails_and_does_not_say_where_it_is_ends_no_run_either(
+    engine: Command, notebook: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = notebook("begin")
+    plugin = tmp_path / "notebook.py"
+    plugin.write_text(
+        plugin.read_text().replace("self.options, self.where = options, options.folder", "self.options = options")
+    )
+    done = engine("run", path)
+    assert done.code == 0, done.err
+    assert "tracker 'notebook' failed, and the run goes on without it: no answer: OSError: no server" in done.out
+
+
 def test_stages_that_another_run_has_trained_are_told_with_their_figures(
     engine: Command, notebook: Callable[..., Path], tmp_path: Path
 ) -> None:

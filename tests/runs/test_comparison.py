@@ -140,6 +140,15 @@ def test_samples_of_one_scene_are_resampled_together() -> None:
     assert math.isnan(paired(evaluation(ids, ["one"] * 60, e=zeros), evaluation(ids, e=apart))[0].low)
 
 
+def test_too_few_scenes_for_an_interval_have_none() -> None:
+    def low(scenes: int) -> float:
+        ids = [str(number) for number in range(scenes)]
+        return paired(evaluation(ids, e=[0.0] * scenes), evaluation(ids, e=[1.0 + n for n in range(scenes)]))[0].low
+
+    assert math.isnan(low(9)), "all samples are higher, and that is not enough"
+    assert low(10) > 1
+
+
 def test_recipes_differ_by_the_keys_that_set_would_name() -> None:
     one = {
         "seed": 0,

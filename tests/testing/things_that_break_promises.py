@@ -124,6 +124,60 @@ class NotFiniteInBfloat16(ToyBase):
         return Prediction(value if fine else (value - value) / (value - value))
 
 
+class MovingTheBase(ToyInjection):
+    def forward(self, batch: Any, base: Prediction, alignment: torch.Tensor) -> Prediction:
+        answer = super().forward(batch, base, alignment)
+        assert answer.correction is not None
+        assert answer.raw is not None
+        return Prediction(base.value + 100.0).corrected(answer.correction, answer.raw)
+
+
+class CorrectableEverywhere(ToyInjection):
+    def correctable(self, batch: Any) -> torch.Tensor:
+        return torch.ones_like(batch["valid"])
+
+
+class ReadingMoreThanItDeclares(ToyInjection):
+    reads = ("signal",)
+
+    def forward(self, batch: Any, base: Prediction, alignment: torch.Tensor) -> Prediction:
+        assert base.confidence is not None
+        return super().forward(batch, base, alignment + 0 * base.confidence)
+
+
+class WritingWhereNothingIsKnown(ToyBase):
+    def forward(self, batch: Any) -> Prediction:
+        batch["target"].nan_to_num_()
+        return super().forward(batch)
+
+
+class OfWhatIsValid(ToyLoss):
+    """This one keeps its promises."""
+
+    def __call__(self, prediction: Prediction, batch: Any) -> torch.Tensor:
+        truth = batch["target"].where(batch["valid"], prediction.value.detach())
+        return (prediction.value - truth).square().mean()
+
+
+class ReadingWhatItDeclares(ToyInjection):
+    """This one keeps its promises."""
+
+    reads = ("signal",)
+
+
+class DrawingALoss(ToyLoss):
+    def __call__(self, prediction: Prediction, batch: Any) -> torch.Tensor:
+        return super().__call__(prediction, batch) * (1 + torch.rand(()))
+
+
+class RememberingALoss(ToyLoss):
+    calls = 0
+
+    def __call__(self, prediction: Prediction, batch: Any) -> torch.Tensor:
+        self.calls += 1
+        return super().__call__(prediction, batch) * self.calls
+
+
 class GivingOneNumberASample(ToyLoss):
     def __call__(self, prediction: Any, batch: Any) -> torch.Tensor:
         return (prediction.value - batch["target"]).square().flatten(1).mean(1)
@@ -155,6 +209,48 @@ class ForTheWholeBatch(ToyMetric):
     def __call__(self, prediction: Any, batch: Any) -> Any:
         ((total, count),) = super().__call__(prediction, batch).values()
         return {"error": (total.sum(), count.sum())}
+
+
+class WithNothingToMeasure(ToyMetric):
+    """This one keeps its promises."""
+
+    def __call__(self, prediction: Prediction, batch: Any) -> Any:
+        count = torch.zeros(len(prediction.value))
+        return {"error": (count / count, count)}
+
+
+class DrawingAMetric(ToyMetric):
+    def __call__(self, prediction: Prediction, batch: Any) -> Any:
+        total, count = super().__call__(prediction, batch)["error"]
+        return {"error": (total * (1 + torch.rand(())), count)}
+
+
+class SummingUp(ToyMetric):
+    total = 0.0
+
+    def __call__(self, prediction: Prediction, batch: Any) -> Any:
+        total, count = super().__call__(prediction, batch)["error"]
+        self.total = self.total + total
+        return {"error": (self.total, count)}
+
+
+class WritingToWhatItMeasures(ToyMetric):
+    def __call__(self, prediction: Prediction, batch: Any) -> Any:
+        batch["target"].sub_(1)
+        prediction.value.sub_(1)
+        return super().__call__(prediction, batch)
+
+
+class WithNumbersForValid(ToyData):
+    def sample(self, index: int, rng: Any) -> Any:
+        made = super().sample(index, rng)
+        return {**made, "valid": made["valid"].astype(np.float32)}
+
+
+class WithLists(ToyData):
+    def sample(self, index: int, rng: Any) -> Any:
+        made = super().sample(index, rng)
+        return {**made, "signal": made["signal"].tolist()}
 
 
 class WithoutId(ToyData):
@@ -220,6 +316,34 @@ class GateWithATensor(SilentGate):
 class GateThatMaybes(SilentGate):
     def __call__(self, context: Any) -> Verdict:
         return Verdict("maybe", "who knows")  # type: ignore[arg-type]  # the mistake
+
+
+class GateByTorchsChance(SilentGate):
+    def __call__(self, context: Any) -> Verdict:
+        return Verdict("pass", f"it drew {torch.rand(()).item()}")
+
+
+class GateThatCounts(SilentGate):
+    calls = 0
+
+    def __call__(self, context: Any) -> Verdict:
+        self.calls += 1
+        return Verdict("pass", f"asked {self.calls} times")
+
+
+class GateThatChangesTheSystem(SilentGate):
+    def __call__(self, context: Any) -> Verdict:
+        with torch.no_grad():
+            for parameter in context.system.parameters():
+                parameter.zero_()
+        return Verdict("pass", "all is zero now")
+
+
+class GateWithAnUnknownFigure(SilentGate):
+    """This one keeps its promises."""
+
+    def __call__(self, context: Any) -> Verdict:
+        return Verdict("pass", "one sample, so no interval", {"low": float("nan")})
 
 
 class GateByChance(SilentGate):
