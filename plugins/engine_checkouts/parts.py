@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,12 @@ from torch import Tensor, nn
 
 from engine import events
 from engine.errors import InputError, Problem, WorldError, nearest
+
+DAMAGES = (
+    *(SafetensorError, pickle.UnpicklingError, OSError, RuntimeError, EOFError),
+    *(ValueError, TypeError, LookupError, AttributeError, AssertionError, ArithmeticError, MemoryError, struct.error),
+)
+"""What is raised for a file that is damaged or of another kind: a torch file's pickle is read as it stands."""
 
 SHOWN = 6
 """Names that a message lists."""
@@ -66,12 +73,14 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, OSError, RuntimeError, EOFError) as error:
+    except DAMAGES as error:
         raise WorldError(f"{path} is damaged, or holds more than tensors: {error}") from error
     for key in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+    if not isinstance(content, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
+    ):
         raise InputError(f"{path} holds no mapping of tensors")
     return content
 
