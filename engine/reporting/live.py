@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -27,7 +28,7 @@ class Watch:
         self.run = run
         handler = type("Handler", (_Handler,), {"watch": self})
         try:
-            self._server = ThreadingHTTPServer((HOST, port), handler)
+            self._server = _Server((HOST, port), handler)
         except OSError as error:
             raise WorldError(
                 f"port {port} on {HOST} cannot be had: {error.strerror or error}; `--port 0` takes a free one"
@@ -65,6 +66,13 @@ class Watch:
 
     def _pictures(self, figures: Mapping[str, Any]) -> dict[str, Any]:
         return gather_pictures(self.run, [stage["name"] for stage in figures["stages"]])
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Nothing of a page that was closed while it was sent."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -46,7 +47,7 @@ class Outbox:
         where = ""
         with suppress(EngineError), guarded("it does not say where"):
             where = f" ({self._tracker.where})"
-        return f"tracker {self.name!r}{where}"
+        return f"tracker {self.name!r}{without_password(where)}"
 
     @property
     def missed(self) -> int:
@@ -83,4 +84,9 @@ class Outbox:
             self.delivered += 1
         except EngineError as error:
             self._silent_until = time.monotonic() + QUIET
-            self.failure = self.failure or str(error)
+            self.failure = self.failure or without_password(str(error))
+
+
+def without_password(text: str) -> str:
+    """A text that is kept with the run, without the name and the password that addresses in it may hold."""
+    return re.sub(r"(?<=://)[^/\s]*@", "", text)

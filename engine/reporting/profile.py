@@ -171,6 +171,8 @@ def _watched_call(account: Account, plugin: str, what: str, called: Any) -> Any:
 
     # Messages call a function by its name, and an object by that of its class.
     watched.__name__ = getattr(called, "__name__", type(called).__name__)
+    if hasattr(called, "reads"):  # what a loss declares decides what the frozen-output cache keeps
+        vars(watched)["reads"] = called.reads
     return watched
 
 

@@ -42,6 +42,8 @@ def offline(folder: Path, hubs: Mapping[str, str]) -> Iterator[None]:
     with ExitStack() as undo:
         undo.enter_context(replaced(torch.hub, "load", local))
         undo.enter_context(replaced(torch.hub, "load_state_dict_from_url", refused))
+        # what the one above calls: torchvision and others took it by its name before it was replaced
+        undo.enter_context(replaced(torch.hub, "download_url_to_file", refused))
         timm = sys.modules.get("timm")
         if timm is not None:
             create = timm.create_model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,11 @@ from torch import Tensor, nn
 from engine import events
 from engine.errors import InputError, Problem, WorldError, nearest
 
-DAMAGES = (OSError, RuntimeError, EOFError, ValueError, TypeError, LookupError, AttributeError)
-"""What torch raises for a file that is cut short or altered, whose pickle is read as it stands."""
+DAMAGES = (
+    *(SafetensorError, OSError, RuntimeError, EOFError, ValueError, TypeError, LookupError, AttributeError),
+    *(AssertionError, ArithmeticError, MemoryError, struct.error),
+)
+"""What is raised for a file that is damaged or of another kind: a torch file's pickle is read as it stands."""
 
 SHOWN = 6
 """Names that a message lists."""
@@ -73,14 +77,16 @@ def read_labelled(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     except pickle.UnpicklingError as error:
         # Not in torch's words, which advise to run the code that the file may hold.
         raise WorldError(f"{path} is damaged, or holds more than tensors, and is not opened") from error
-    except (SafetensorError, *DAMAGES) as error:
+    except DAMAGES as error:
         raise WorldError(f"{path} is damaged, or is no weights file: {error}") from error
     about = content if isinstance(content, dict) else {}
     texts = {name: value for name, value in about.items() if isinstance(name, str) and isinstance(value, str)}
     for key in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+    if not isinstance(content, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
+    ):
         raise InputError(f"{path} holds no mapping of tensors")
     return content, texts
 

@@ -43,15 +43,16 @@ def _wrap(owner: nn.Module, method: str) -> None:
             return original(self, *arguments, **more)
         # Authors' code changes lists that it is given in place, so that a second run would begin where the first one
         # ended, with another gradient and no error. Each run has copies.
-        arguments, again = _copied(arguments), False
+        names, count, again = list(more), len(arguments), False
 
-        def run(*tensors: Any) -> Any:
+        def run(*given: Any) -> Any:
             nonlocal again
             first, again = not again, True
+            mine = _copied(given)
             with _unmoved_statistics(self, enabled=not first):
-                return original(self, *_copied(tensors), **more)
+                return original(self, *mine[:count], **dict(zip(names, mine[count:], strict=True)))
 
-        return checkpoint(run, *arguments, use_reentrant=False)
+        return checkpoint(run, *_copied([*arguments, *more.values()]), use_reentrant=False)
 
     # A bound method and no closure over `owner`: a copy of the network, as an average is, must run its own weights.
     setattr(owner, method, MethodType(recomputed, owner))

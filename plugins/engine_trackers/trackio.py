@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
-from contextlib import redirect_stdout
 from typing import Any
 
 from engine.contracts import TrackedRun
+from engine_trackers.aside import aside
 from engine_trackers.library import require
 from engine_trackers.options import TrackioOptions
 
@@ -26,7 +25,7 @@ class Trackio:
         """Open the run under its own name, so that a resumed one goes on there."""
         import trackio
 
-        with redirect_stdout(sys.stderr):  # it prints, and standard output may carry JSON
+        with aside():  # it prints
             self.run = trackio.init(
                 project=self.options.project or run.name,
                 name=run.id,
@@ -45,5 +44,5 @@ class Trackio:
 
     def end(self, status: str) -> None:
         """Write or send what is left."""
-        with redirect_stdout(sys.stderr):
+        with aside():
             self.run.finish()

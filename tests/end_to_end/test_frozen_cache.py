@@ -216,12 +216,12 @@ def test_what_cannot_be_cut_after_the_base_is_refused_with_its_place(
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("cache", ["on", "off"])
+@pytest.mark.parametrize(("cache", "profiled"), [("on", []), ("off", []), ("on", ["--profile-plugins"])])
 def test_a_field_that_is_only_asked_for_and_not_declared_is_named(
-    engine: Command, cut_recipe: WriteRecipe, cache: str
+    engine: Command, cut_recipe: WriteRecipe, cache: str, profiled: list[str]
 ) -> None:
     stage = {**STAGE_B, "augment": "after-cache", "cache": cache, "losses": [{"name": "looks"}]}
-    ended = engine("run", cut_recipe(stage=[STAGE_A, stage]))
+    ended = engine("run", cut_recipe(stage=[STAGE_A, stage]), *profiled)
     assert ended.code == 1
     assert "the loss looks reads 'image', which is not among the fields that it declares (`reads`)" in ended.err
 

@@ -84,8 +84,12 @@ def test_no_address_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     network()
 
 
-def test_another_download_is_refused_and_not_tried(tmp_path: Path) -> None:
+def test_another_download_is_refused_and_not_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    early = torch.hub.load_state_dict_from_url  # as a package has it that was imported before
     with offline(tmp_path, {}):
+        with pytest.raises(WorldError, match=r"asks for https://example.com/early.pth.*`parts`"):
+            early("https://example.com/early.pth")
         with pytest.raises(WorldError, match=r"asks torch.hub for someone/else"):
             torch.hub.load("someone/else:main", "net")
         with pytest.raises(WorldError, match=r"asks for https://example.com/net.pth.*`parts`"):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from checkout_world import FOLDERS, copied, network, pair, trainable
 from engine_checkouts.network import Checkout
+from engine_checkouts.presets import PRESETS
+from engine_checkouts.recomputing import recompute
 from engine_checkouts.safeguards import attends_across_slots
 from safetensors.torch import save_file
 
@@ -66,7 +69,7 @@ def test_weights_of_a_part_fit_as_a_whole_or_are_refused(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "content", [b"hello", b"\x80\x02garbage", b"PK\x03\x04", b"", b"\x80\x02X\x01\x00\x00\x00\xff."]
+    "content", [b"hello", b"\x80\x02garbage", b"PK\x03\x04", b"", b"\x80\x02X\x01\x00\x00\x00\xff.", b"\x80\x02}q\x00."]
 )
 def test_a_damaged_torch_file_is_told_so_and_nobody_is_advised_to_run_its_code(content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "part.pth"
@@ -74,6 +77,9 @@ def test_a_damaged_torch_file_is_told_so_and_nobody_is_advised_to_run_its_code(c
     with pytest.raises(WorldError, match=r"part\.pth is damaged, or") as told:
         network(parts={"cnet": file})
     assert "weights_only" not in str(told.value)
+    torch.save({0: torch.ones(1)}, file)
+    with pytest.raises(InputError, match=r"part\.pth holds no mapping of tensors"):
+        network(parts={"cnet": file})
 
 
 # -- Attention ---------------------------------------------------------------------------------------------------------
@@ -147,6 +153,29 @@ def test_recomputed_segments_give_the_gradient_of_the_plain_network(
         assert torch.equal(found[name], gradient), name
     for (name, buffer), (_, other) in zip(plain.named_buffers(), spared.named_buffers(), strict=True):
         assert torch.equal(buffer, other), f"{name} saw a batch twice"
+
+
+class Changing(torch.nn.Module):
+    """It changes in place a list that it is given by name, as authors' code does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, image: torch.Tensor, states: list[torch.Tensor]) -> torch.Tensor:
+        states[0] = states[0] * self.weight
+        return image * states[0]
+
+
+def test_lists_that_are_given_by_name_and_changed_in_place_give_the_same_gradient() -> None:
+    def gradient(segments: list[str]) -> torch.Tensor | None:
+        network = torch.nn.Module()
+        network.part = Changing()
+        recompute(network, replace(PRESETS["raft_stereo"], segments={"part": ["part"]}), segments)
+        network.part(torch.tensor(3.0, requires_grad=True), states=[torch.tensor(1.0)]).backward()
+        return network.part.weight.grad
+
+    assert gradient(["part"]) == gradient([]) == 3
 
 
 def test_recomputing_changes_no_statistics_in_place() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import MagicMock, call
@@ -70,3 +71,27 @@ def test_trackio(library: MagicMock, capsys: pytest.CaptureFixture[str]) -> None
     ]
     library.run.finish.assert_called_once_with()
     assert capsys.readouterr().out == "", "which may carry JSON"
+
+
+@pytest.mark.parametrize("library", ["trackio"], indirect=True)
+def test_what_others_print_while_trackio_works_stays_on_standard_output(
+    library: MagicMock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the JSON document of a run whose tracker is still sending."""
+    begun, may_end = threading.Event(), threading.Event()
+
+    def finish() -> None:
+        print("sending")
+        begun.set()
+        may_end.wait(5)
+
+    library.init.return_value.finish.side_effect = finish
+    made = tracker("trackio")
+    made.begin(RUN)
+    sender = threading.Thread(target=made.end, args=("done",))
+    sender.start()
+    begun.wait(5)
+    print("a document")
+    may_end.set()
+    sender.join()
+    assert capsys.readouterr() == ("a document\n", "sending\n")

@@ -5,7 +5,10 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import socket
+import struct
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -93,3 +96,17 @@ def test_the_command_says_where_the_page_is_and_ends_with_ctrl_c(
 
     assert done.code == 0
     assert re.fullmatch(r"watching runs/toy/\S+ at http://127\.0\.0\.1:\d+/; Ctrl-C ends it\n", done.out)
+
+
+def test_a_page_that_is_closed_while_it_is_sent_is_nothing_to_tell(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with watching(tmp_path) as watch:
+        with socket.create_connection(("127.0.0.1", watch.port)) as browser:
+            browser.sendall(f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{watch.port}\r\n\r\n".encode())
+            browser.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close by a reset
+        assert asked(watch, "/")[0] == 200
+        until = time.monotonic() + 10
+        while any("process_request" in thread.name for thread in threading.enumerate()) and time.monotonic() < until:
+            time.sleep(0.01)
+    assert capfd.readouterr().err == ""

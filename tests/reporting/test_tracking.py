@@ -163,6 +163,19 @@ def test_one_that_fails_is_left_alone_for_a_while_and_then_begun_again(monkeypat
     assert box.missed == box.given - 1
 
 
+def test_a_password_in_an_address_is_told_to_nobody() -> None:
+    class Secret(Slow):
+        where = "http://ann:s3cr@t@host:5000"
+
+        def begin(self, run: TrackedRun) -> None:
+            raise OSError(f"request to {self.where}/api failed: GET http://host/@me")
+
+    failing = Outbox("secret", Secret(), RUN)
+    assert settled(lambda: failing.failure)
+    assert str(failing) == "tracker 'secret' (http://host:5000)"
+    assert failing.failure == "no answer: OSError: request to http://host:5000/api failed: GET http://host/@me"
+
+
 def settled(condition: Callable[[], object]) -> bool:
     """Whether the other thread comes to it."""
     until = time.monotonic() + 10
