@@ -12,13 +12,12 @@ from typing import Annotated, Any
 import torch
 import typer
 import yaml
-from safetensors import safe_open
-from safetensors.torch import load_file
 from torch import Tensor
 
 from engine.errors import InputError
 from engine_checkouts.arguments import arguments
 from engine_checkouts.options import CheckoutOptions, NetworkOptions
+from engine_checkouts.parts import read_labelled
 from engine_checkouts.preset import Preset
 from engine_checkouts.presets import PRESETS
 
@@ -33,7 +32,7 @@ def ship(run: Path, folder: Path, preset: Preset | None = None) -> Path:
 
     preset: of a network that a plugin of your own registers. Beside the tensors the file tells what a reader of the
     weights has to know: the commit, the steps, and the attention's axis where that is known. InputError for a run that
-    is not done, for a folder that is no run's, and for a network that no preset here knows.
+    is not done, for a folder that is no run's, and for a network that no preset here knows; WorldError for damage.
     """
     if not (run / "recipe.json").is_file():
         raise InputError(f"{run} is no directory of a run", "`engine runs list` shows them")
@@ -43,12 +42,8 @@ def ship(run: Path, folder: Path, preset: Preset | None = None) -> Path:
         raise InputError(f"no stage of {run} has finished yet, so it has no weights")
     options, preset = _network(recipe["model"], preset)
     stage = rows[-1]["stage"]
-    weights = run / f"stage-{stage}" / "weights.safetensors"
-    tensors = {
-        name.removeprefix(PREFIX): tensor for name, tensor in load_file(weights).items() if name.startswith(PREFIX)
-    }
-    with safe_open(weights, "pt") as file:
-        trained: dict[str, str] = file.metadata() or {}
+    handed_on, trained = read_labelled(run / f"stage-{stage}" / "weights.safetensors")
+    tensors = {name.removeprefix(PREFIX): tensor for name, tensor in handed_on.items() if name.startswith(PREFIX)}
     steps = {each["name"]: each["steps"] for each in recipe["stage"]}
     about = {
         "global_step": steps.get(stage, 0),

@@ -82,6 +82,10 @@ def test_an_axis_that_a_file_does_not_tell_is_not_shipped_as_one(engine: Command
     weights = run / "stage-train" / "weights.safetensors"
     save_file(load_file(weights), weights)
     assert "disparity_attention" not in torch.load(ship(run, tmp_path / "shipped"), weights_only=True)
+    weights.write_bytes(weights.read_bytes()[:-1])
+    damaged = engine("ship", run, "shipped")
+    assert damaged.code == 1
+    assert "weights.safetensors is damaged" in damaged.err
 
 
 def test_a_checkout_whose_own_code_runs_along_disparity_needs_no_patch_to_be_the_papers(tmp_path: Path) -> None:
