@@ -84,6 +84,13 @@ def test_the_engine_itself_reads_bf16_and_pruned_weights(
     assert measured.out != whole
 
 
+def test_the_engine_takes_no_bytes_for_weights(run: Path, tmp_path: Path, deploy: Command, engine: Command) -> None:
+    deploy("shrink", run, tmp_path / "small.safetensors", "--keep", "int8")
+    refused = engine("eval", run, "--weights", tmp_path / "small.safetensors")
+    assert refused.code == 2
+    assert "missing: base.encoder.weight" in refused.err
+
+
 @pytest.mark.parametrize("more", [["--keep", "int8"], ["--narrow", "0.5"], ["--keep", "int8", "--narrow", "0.25"]])
 def test_a_shrunk_file_is_read_again_and_measured_beside_what_was_trained(
     more: list[str], run: Path, tmp_path: Path, deploy: Command

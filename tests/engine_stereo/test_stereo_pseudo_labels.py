@@ -89,6 +89,12 @@ def test_labels_come_back_where_they_are_to_be_believed(tmp_path: Path) -> None:
     assert np.array_equal(made["left"], np.rint(sample["left"]))
 
 
+def test_scaled_data_are_refused_for_what_they_are(tmp_path: Path) -> None:
+    sample = pair()
+    with pytest.raises(InputError, match="disparity is exported at full resolution, and these data are scaled"):
+        PseudoLabels(PseudoLabelOptions())(answer(sample["disparity"]), batch(sample) | {"scale": 0.5}, tmp_path, 0.1)
+
+
 def test_what_leads_out_of_the_right_view_at_either_side_is_unknown(tmp_path: Path) -> None:
     sample = pair()
     disparity = np.full((1, 16, 40), 2.5, np.float32)
