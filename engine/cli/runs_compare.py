@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from engine.cli.opening import JsonOption, RunsOption, console, print_json
 from engine.cli.runs_show import RUN
@@ -45,7 +46,7 @@ def compare(
         for part in comparison_tables(document):
             out.print(part, soft_wrap=isinstance(part, str))
     for note in document["notes"]:
-        out.print(f"[yellow]{note}[/yellow]", soft_wrap=True)
+        out.print(f"[yellow]{escape(note)}[/yellow]", soft_wrap=True)
     if html is not None:
         from engine.reporting.comparison_page import write_page
 

@@ -48,7 +48,7 @@ def _print(out: Console, run: RunHistory) -> None:
     from engine.reporting.tables import gate_table, summary_table
 
     out.print(
-        f"[bold]{escape(run.name)}[/bold] is {run.state}, started {when(run.started)}: {escape(str(run.path))}",
+        f"[bold]{escape(run.name)}[/bold] is {escape(run.state)}, started {when(run.started)}: {escape(str(run.path))}",
         soft_wrap=True,
     )
     if run.message:

@@ -53,7 +53,7 @@ class RunFiles:
         for line in content.splitlines(keepends=True):
             try:
                 event = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 broken += line.endswith(b"\n")
                 continue
             if is_event(event):

@@ -106,7 +106,9 @@ def stage_table(lines: Sequence[Mapping[str, Any]]) -> Table:
         steps = f"{line['step']} of {line['steps']}" if 0 < line["step"] < line["steps"] else str(line["steps"])
         took = "" if line["seconds"] is None else duration(line["seconds"])
         gates = "; ".join(_gate(at, check, given) for (at, check), given in line["gates"].items())
-        table.add_row(f"{escape(line['name'])}{title}", f"[{colour}]{line['state']}[/{colour}]", steps, took, gates)
+        table.add_row(
+            f"{escape(line['name'])}{title}", f"[{colour}]{escape(line['state'])}[/{colour}]", steps, took, gates
+        )
     return table
 
 

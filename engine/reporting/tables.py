@@ -31,7 +31,7 @@ def summary_table(rows: Sequence[Mapping[str, Any]], key: Sequence[str]) -> Tabl
         aligned = {"off": "no injection", "gt": "ground truth", "pred": "prediction"}[row["warp"]]
         cells = [_cell(row["mean"].get(name), row["base"].get(name)) for name in key]
         data = [escape(row.get("data", "val"))] if several else []
-        table.add_row(f"{row['moment']} {row['stage']}", aligned, *data, *cells)
+        table.add_row(escape(f"{row['moment']} {row['stage']}"), aligned, *data, *cells)
     return table
 
 

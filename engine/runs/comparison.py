@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.checkpoints.record import is_figure
 from engine.errors import WorldError
 from engine.files import read_json
 from engine.runs.history import RunHistory
@@ -139,9 +140,13 @@ def _evaluation(path: Path) -> dict[str, Any]:
     """An evaluation with its figures by sample; WorldError when it is damaged."""
     evaluation = read_json(path, ids=list, scenes=list, per_sample=dict)
     samples = len(evaluation["ids"])
-    whole = all(isinstance(values, list) and len(values) == samples for values in evaluation["per_sample"].values())
-    if not whole or len(evaluation["scenes"]) != samples:
-        raise WorldError(f"{path} is damaged: it has not one value for each of its {samples} samples")
+    whole = all(
+        isinstance(values, list) and len(values) == samples and all(map(is_figure, values))
+        for values in evaluation["per_sample"].values()
+    )
+    named = all(isinstance(name, str) for name in (*evaluation["ids"], *evaluation["scenes"]))
+    if not whole or not named or len(evaluation["scenes"]) != samples:
+        raise WorldError(f"{path} is damaged: it has not one name and figure for each of its {samples} samples")
     return evaluation
 
 

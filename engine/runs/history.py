@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.checkpoints.record import ENTRY, RECORD, read_record
+from engine.checkpoints.record import ENTRY, RECORD, are_figures, read_record
 from engine.errors import WorldError
 from engine.files import is_held, read_json
 from engine.runs.directory import LOCK, RECIPE, STATUS
@@ -19,9 +19,6 @@ REPORT = "report.html"
 EVENTS = "events.jsonl"
 TAIL = 1 << 16
 """Bytes at the end of the events that tell what a run does now: some hundred lines, however long it has been going."""
-
-NEEDED = {"step": {"stage", "step"}, "evaluated": {"stage", "moment", "data", "evaluation"}}
-"""The events that are read here, and the fields that they are read for."""
 
 
 @dataclass(frozen=True)
@@ -169,11 +166,13 @@ def _last(
     """The newest figure on the validation data: the first key metric, else the one that selects the best."""
     measured = [{**row, "data": row.get("data", "val")} for row in rows]
     measured += [{**event, **event["evaluation"]} for event in recent if event["event"] == "evaluated"]
-    evaluate = recipe.get("evaluate") or {}
+    table = recipe.get("evaluate")
+    evaluate = table if isinstance(table, Mapping) else {}
     for row in reversed(measured):
         if row["data"] == "val" and row["mean"]:
-            wanted = [*(evaluate.get("key") or ()), evaluate.get("best"), *row["mean"]]
-            name = next(each for each in wanted if each in row["mean"])
+            key = evaluate.get("key")
+            wanted = [*(key if isinstance(key, list) else ()), evaluate.get("best"), *row["mean"]]
+            name = next(each for each in wanted if isinstance(each, str) and each in row["mean"])
             return name, row["mean"][name], row["moment"], row["stage"]
     return None
 
@@ -184,10 +183,22 @@ def _recent(path: Path) -> Iterator[dict[str, Any]]:
         size = file.seek(0, 2)
         file.seek(max(size - TAIL, 0))
         for line in file.read().splitlines():
-            with suppress(ValueError):
+            with suppress(ValueError, RecursionError):
                 event = json.loads(line)
-                if isinstance(event, dict) and event.keys() >= NEEDED.get(event.get("event", ""), {""}):
+                if isinstance(event, dict) and _is_told(event):
                     yield event
+
+
+def _is_told(event: Mapping[str, Any]) -> bool:
+    """Whether it is an event that is read here, whole."""
+    match event.get("event"):
+        case "step":
+            return isinstance(event.get("stage"), str) and isinstance(event.get("step"), int)
+        case "evaluated":
+            told, found = ("stage", "moment", "data"), event.get("evaluation")
+            whole = isinstance(found, dict) and are_figures(found.get("mean"))
+            return whole and all(isinstance(event.get(name), str) for name in told)
+    return False
 
 
 def _started(path: Path) -> float:

@@ -107,10 +107,16 @@ def test_a_run_without_a_stage_is_compared_in_what_it_has(
     assert "aligned by prediction, ablation zero" in Path("page.html").read_text()
     assert engine("runs", "compare", third).code == 2
     damaged = third / "stage-A" / "evaluation-after-off.json"
-    damaged.write_text(json.dumps({**json.loads(damaged.read_text()), "per_sample": {"error": [1.0]}}))
-    done = engine("runs", "compare", seeds[0], third)
-    assert done.code == 1
-    assert "evaluation-after-off.json is damaged" in done.err
+    whole = json.loads(damaged.read_text())
+    for harm in (
+        {"per_sample": {"error": [1.0]}},
+        {"per_sample": {"error": ["low", 1.0, 1.0]}},
+        {"ids": [[], "b", "c"]},
+    ):
+        damaged.write_text(json.dumps({**whole, **harm}))
+        done = engine("runs", "compare", seeds[0], third)
+        assert done.code == 1
+        assert "evaluation-after-off.json is damaged" in done.err
 
 
 def evaluation(ids: list[str], scenes: list[str] | None = None, **per_sample: list[float | None]) -> dict[str, Any]:

@@ -14,6 +14,11 @@ from toy_world import STAGE_A, STAGE_B, STAGE_C, threshold
 from engine.files import held
 from engine.runs.directory import LOCK
 
+ROW = {"stage": "A", "moment": "after", "warp": "off", "mean": {"error": 0.5}, "base": {}}
+GATE = {"check": "x", "at": "exit", "status": "pass", "action": "go on", "reason": "good"}
+RECORD = {"status": "done", "seconds": 1.0, "rows": [ROW], "gates": [GATE]}
+MEASURED = {"event": "evaluated", "stage": "A", "moment": "after", "data": "val", "evaluation": {"mean": {}}}
+
 
 @pytest.fixture
 def run(engine: Command, toy_recipe: WriteRecipe, tmp_path: Path) -> Path:
@@ -96,6 +101,34 @@ def test_the_last_events_tell_where_an_unfinished_run_is(engine: Command, run: P
 
 
 @pytest.mark.parametrize(
+    ("file", "line"),
+    [
+        ("events.jsonl", "[" * 100_000),
+        ("events.jsonl", json.dumps({"event": {}})),
+        ("events.jsonl", json.dumps({**MEASURED, "evaluation": 5})),
+        ("events.jsonl", json.dumps({**MEASURED, "evaluation": {"mean": {"error": []}}})),
+    ],
+)
+def test_a_damaged_line_of_the_events_is_passed_over(engine: Command, run: Path, file: str, line: str) -> None:
+    (run / "status.json").unlink()
+    with (run / file).open("a") as events:
+        events.write(line + "\n")
+    for command in (["list"], ["show", run]):
+        done = engine("runs", *command)
+        assert done.code == 0, done.err
+        assert "killed" in done.out
+    assert engine("report", run).code == 0
+
+
+def test_brackets_in_what_a_run_says_are_no_markup(engine: Command, run: Path) -> None:
+    (run / "status.json").write_text('{"status": "[/x]"}')
+    for command in (["list"], ["show", run], ["compare", run, run]):
+        done = engine("runs", *command)
+        assert done.code == 0, done.err
+        assert "[/x]" in done.out
+
+
+@pytest.mark.parametrize(
     ("file", "content"),
     [
         ("recipe.json", "{"),
@@ -103,6 +136,11 @@ def test_the_last_events_tell_where_an_unfinished_run_is(engine: Command, run: P
         ("status.json", "[]"),
         ("stage-A/record.json", '{"status": "done", "rows": 1}'),
         ("stage-A/record.json", '{"status": "done", "rows": [], "gates": [{}]}'),
+        ("stage-A/record.json", json.dumps({**RECORD, "seconds": "long"})),
+        ("stage-A/record.json", json.dumps({**RECORD, "rows": [{**ROW, "warp": "prad"}]})),
+        ("stage-A/record.json", json.dumps({**RECORD, "rows": [{**ROW, "mean": {"error": "low"}}]})),
+        ("stage-A/record.json", json.dumps({**RECORD, "rows": [{**ROW, "base": 1.0}]})),
+        ("stage-A/record.json", json.dumps({**RECORD, "gates": [{**GATE, "status": 1}]})),
     ],
 )
 def test_a_damaged_run_is_named_and_hides_no_other(engine: Command, run: Path, file: str, content: str) -> None:
