@@ -13,6 +13,7 @@ from engine.declared import LeftOut, without_undeclared
 from engine.errors import PluginError
 from engine.prediction import Batch, Prediction
 from engine.reading import ABLATED, FROZEN, Fields, fields_like, reading
+from engine.registered import guarded
 
 Warp = Literal["gt", "pred"]
 
@@ -77,8 +78,9 @@ class System(nn.Module):
 
     @property
     def traits(self) -> Mapping[str, str]:
-        """What the base's weights are good for beside its architecture, as it says itself."""
-        return {name: str(value) for name, value in getattr(self.base, "traits", {}).items()}
+        """What the base's weights are good for beside its architecture, as it says itself; PluginError for no table."""
+        with guarded(f"the traits of {self.names[0]} are no table of texts"):
+            return {name: str(value) for name, value in getattr(self.base, "traits", {}).items()}
 
     @property
     def corrector(self) -> Injection | None:

@@ -93,7 +93,7 @@ def one(asked: argparse.Namespace) -> dict[str, Any]:
     loss = Sequence(SequenceOptions())
     optimizer = torch.optim.AdamW([each for each in made.parameters() if each.requires_grad], lr=1e-5)
     cast = torch.autocast(device, torch.bfloat16, enabled=half)
-    before, times, grown = resident(), [], []
+    before, times, grown = torch.cuda.memory_allocated() / 2**20 if device == "cuda" else resident(), [], []
 
     def step() -> None:
         with cast:
@@ -112,7 +112,7 @@ def one(asked: argparse.Namespace) -> dict[str, Any]:
             times.append(clock() - began)
         elif number >= WARM + asked.steps:
             grown.append(resident())
-    most = torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else peak() - before
+    most = (torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else peak()) - before
     half_way = len(grown) // 2
     growth = grown[-1] - grown[half_way] if grown else None
     peak_of_steps = None if deadly else most

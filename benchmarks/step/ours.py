@@ -26,6 +26,7 @@ CLIPPED = "as shipped, every step clipped"
 LISTENERS = 5
 LISTENER = """
 from engine import hookspecs
+from engine.plugins import HOOK_OF_EVENT
 
 heard = []
 
@@ -34,11 +35,9 @@ def listen(event):
     heard[:] = [event]
 
 
-for name in vars(hookspecs):
-    if name.startswith("engine_") and name not in {registrations}:
-        globals()[name] = hookspecs.hookimpl(listen, specname=name)
+for name in HOOK_OF_EVENT.values():
+    globals()[name] = hookspecs.hookimpl(listen, specname=name)
 """
-REGISTRATIONS = ("models", "injections", "datasets", "losses", "metrics", "exports", "inputs", "gates", "inspections")
 
 
 def recipe(asked: Run) -> str:
@@ -46,8 +45,7 @@ def recipe(asked: Run) -> str:
     if not asked.bare:
         for number in range(LISTENERS):
             plugins.append(asked.folder.resolve() / f"listener_{number}.py")
-            names = {f"engine_{kind}" for kind in REGISTRATIONS}
-            plugins[-1].write_text(LISTENER.format(registrations=names))
+            plugins[-1].write_text(LISTENER)
     lines = [
         'name = "step"',
         f"seed = {SEED}",

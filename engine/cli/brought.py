@@ -32,8 +32,8 @@ USER_MISTAKES = next(kind for kind in typer.BadParameter.__mro__ if kind.__name_
 
 def listed() -> Mapping[str, str]:
     """The commands of installed plugins with the line of each, from the cache, else by loading the plugins."""
-    file, stamp = _place()
-    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):  # there is none, or it is damaged
+    with suppress(WorldError, OSError, ValueError, KeyError, TypeError, AttributeError):  # there is none, or damage
+        file, stamp = _place()
         kept = json.loads(file.read_bytes())
         if kept["stamp"] == stamp:
             return {str(name): str(line) for name, line in kept["commands"].items()}
@@ -50,10 +50,10 @@ def brought() -> tuple[Sequence[Command], Sequence[str]]:
 
 
 def note(plugins: Plugins) -> None:
-    """Keep the list for the next `engine --help`; a cache that cannot be written costs only time."""
-    file, stamp = _place()
+    """Keep the list for the next `engine --help`; a cache that is not there or cannot be written costs only time."""
     commands = {command.name: command.line for command in plugins.commands()}
     with suppress(WorldError):
+        file, stamp = _place()
         write_json(file, {"stamp": stamp, "commands": commands})
 
 

@@ -131,16 +131,18 @@ def _opened(
     if draws is not None and (recipe.data.train is None or not recipe.stages):
         raise InputError("--drawn shows what the first stage of a recipe trains on, and this one trains nothing")
     parts: Sequence[Any] = ("train", "val") if recipe.data.train is not None else ("val",)
+    batch = 0
     if draws is not None:
         stage = recipe.stages[0]
         train = as_source(session.dataset("train"))
-        order = Order(len(train), stage.train.batch_size, recipe.seed, stage.name)
+        batch = stage.train.batch_size
+        order = Order(len(train), batch, recipe.seed, stage.name)
         sources = {"drawn": drawn(train, order, draws)}
     else:
         sources = {part: as_source(session.dataset(part)) for part in parts}
     model = recipe.registry.get("models", recipe.model.plugin)
     reach = partial(model.reach, recipe.model.options)
-    return sources, recipe.registry, partial(FieldsInspection, model.extra["target"], reach)
+    return sources, recipe.registry, partial(FieldsInspection, model.extra["target"], reach, batch)
 
 
 def _is_recipe(path: Path) -> bool:

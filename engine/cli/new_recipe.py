@@ -121,7 +121,10 @@ def recipe(
     made = recipe_of(root)
     try:
         unseen = check_globs(made)
-    except InputError as error:  # the globs are this command's own: they fit no base that has nothing to train
+    except InputError as error:
+        if not all(problem.where.startswith("--stages") for problem in error.problems):
+            raise
+        # The globs are this command's own: they fit no base that has nothing to train.
         raise InputError(error.problems, "--stages module trains the injection alone") from error
     beginning.complete(root, made)
     text = beginning.written(root, registry, file)

@@ -23,11 +23,14 @@ POLL = 0.1
 def cache_directory(kind: str) -> Path:
     """The folder of the cache for one kind of thing, which may not be there yet.
 
-    It is in $ENGINE_CACHE, else in `engine` below $XDG_CACHE_HOME or ~/.cache.
+    It is in $ENGINE_CACHE, else in `engine` below $XDG_CACHE_HOME or ~/.cache. WorldError for a user without a home.
     """
     if named := os.environ.get("ENGINE_CACHE"):
         return Path(named) / kind
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "engine" / kind
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "engine" / kind
+    except RuntimeError as error:  # a container runs as a user that it does not know
+        raise WorldError("this user has no home directory for a cache: let ENGINE_CACHE name a folder") from error
 
 
 def made_once(path: Path, make: Callable[[Path], None], waiting: Callable[[], None] = lambda: None) -> bool:

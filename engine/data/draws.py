@@ -24,6 +24,11 @@ class SampleGenerator(np.random.Generator):
         # What numpy would send to another process is a plain generator.
         return SampleGenerator, (self.bit_generator, self.batch)
 
+    def spawn(self, n_children: int) -> list[np.random.Generator]:
+        """Further generators, of the same batch."""
+        # numpy makes them of this class, from their bits alone.
+        return [SampleGenerator(bits, self.batch) for bits in self.bit_generator.spawn(n_children)]
+
 
 def of_sample(seed: int, stage: str, draw: tuple[int, int], step: int) -> SampleGenerator:
     """The random numbers of a draw (epoch, index) in batch `step` of a stage."""

@@ -25,19 +25,24 @@ class FieldsInspection:
     """Ids, fields, types, sizes, numbers that are not finite, and targets beyond the model's reach.
 
     target: the field that the model learns, None where there is no model. reach: the lowest and highest target that it
-    can answer at (height, width), where it tells.
+    can answer at (height, width), where it tells. batch: of what training draws, which has samples again and may have a
+    size for each batch, how many samples stand in one; 0 of a data set.
     """
 
     def __init__(
-        self, target: str | None = None, reach: Callable[[Size], tuple[float, float] | None] = lambda size: None
+        self,
+        target: str | None = None,
+        reach: Callable[[Size], tuple[float, float] | None] = lambda size: None,
+        batch: int = 0,
     ) -> None:
         self.target = target
         self.reach = reach
+        self.batch = batch
         self._ids: list[str] = []
         self._with: dict[str, list[str]] = defaultdict(list)
         self._types: dict[str, set[str]] = defaultdict(set)
         self._sizes: Counter[Size] = Counter()
-        self._sizes_of: dict[str, set[Size]] = defaultdict(set)
+        self._sizes_of: dict[tuple[str, int], set[Size]] = defaultdict(set)
         self._known: list[float] = []
         self._spoilt: dict[str, list[str]] = defaultdict(list)
         self._hidden: dict[str, list[str]] = defaultdict(list)
@@ -63,7 +68,7 @@ class FieldsInspection:
         sizes = {key: np.shape(value)[-2:] for key, value in sample.items() if np.ndim(value) == 3}
         self._sizes.update(set(sizes.values()))
         for key, size in sizes.items():
-            self._sizes_of[key].add(size)
+            self._sizes_of[key, index // self.batch if self.batch else 0].add(size)
         if self.target in sample:
             self._look_at_target(np.asarray(sample[self.target]), valid)
 
@@ -110,7 +115,7 @@ class FieldsInspection:
 
     def _wrong_ids(self) -> Iterator[Finding]:
         twice = [name for name, count in Counter(self._ids).items() if count > 1]
-        if twice:
+        if twice and not self.batch:
             what = f"several samples have the same id: {named(twice)}"
             yield Finding("warning", what, {"ids": twice}, "give each sample an id of its own, or results are mixed up")
 
@@ -129,7 +134,8 @@ class FieldsInspection:
         several = max(self._sizes_of.values(), key=len, default=set())
         if len(several) > 1:
             height, width = (min(size[side] for size in several) for side in (0, 1))
-            what = f"samples have {len(several)} sizes, the least height {height} and the least width {width} px"
+            of = " of a batch" if self.batch else ""
+            what = f"samples{of} have {len(several)} sizes, the least height {height} and the least width {width} px"
             yield Finding("warning", what, {}, "crop all to one size, or set batch_size = 1")
         odd = [size for size in self._sizes if min(size) >= BLOCK and (size[0] % BLOCK or size[1] % BLOCK)]
         if odd:

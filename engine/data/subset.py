@@ -23,11 +23,14 @@ class Subset:
         self._whole = options.of.build()
 
     def __getattr__(self, name: str) -> Any:
-        # What a data set may leave out (`prepare`, `scenes`) is missing here where it is missing there.
+        # What a data set may leave out (`prepare`, `units`) is missing here where it is missing there.
         if name.startswith("__") or name == "_whole":  # a copy asks for these before it has a data set
             raise AttributeError(name)
         found = getattr(self._whole, name)
         return found if name != "whole" else lambda index: found(self._chosen[index])
+
+    def scenes(self) -> None:
+        """Not known: a data set names its scenes, and not which sample belongs to which."""
 
     @cached_property
     def _chosen(self) -> list[int]:

@@ -82,7 +82,9 @@ def _meant(errors: Sequence[ErrorDetails]) -> dict[tuple[int | str, ...], tuple[
     missing = [details["loc"] for details in errors if details["type"] == "missing"]
     found: dict[tuple[int | str, ...], tuple[int | str, ...]] = {}
     for details in errors:
-        *table, key = details["loc"] if details["type"] == "extra_forbidden" else (None,)
+        if details["type"] != "extra_forbidden":
+            continue
+        *table, key = details["loc"]
         needed = {str(loc[-1]): loc for loc in missing if list(loc[:-1]) == table and loc not in found.values()}
         for name in nearest(str(key), list(needed), count=1):
             found[details["loc"]] = needed[name]

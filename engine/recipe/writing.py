@@ -56,7 +56,8 @@ def _keys(table: Mapping[str, Any], path: KeyPath, notes: Mapping[KeyPath, str],
         )
         if headed:
             continue
-        line, note = f"{indent}{_key(key)} = {_value(value)}", notes.get((*path, key), "")
+        line = f"{indent}{_key(key)} = {_value(value)}"
+        note = " ".join(notes.get((*path, key), "").split())  # a docstring has line breaks, which would end the comment
         if note and max(len(line) + 1, COLUMN) + 2 + len(note) > WIDTH:
             yield from _above(note, indent)
             note = ""

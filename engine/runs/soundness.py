@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -15,6 +17,7 @@ from engine.checkpoints.store import AVERAGE, MANIFEST, STATE, check_digest
 from engine.checkpoints.store import WEIGHTS as RAW
 from engine.checkpoints.weights import read_labelled
 from engine.errors import InputError, WorldError
+from engine.files import read_json
 from engine.stages.runner import CHECKPOINTS, WEIGHTS
 from engine.stages.session import Session
 
@@ -23,9 +26,10 @@ from engine.stages.session import Session
 class FileCheck:
     """What was found in a file of weights.
 
-    file: its path within the run. digest: "as noted", "differs", or "not noted" where nothing holds one. wrong: what is
-    wrong, in words; a sound file has nothing there. values: numbers in its tensors. distance: of a moving average from
-    the weights beside it, relative to their size; None for other files. about: the texts beside its tensors.
+    file: its path within the run. digest: "as noted", "differs", "not noted" where nothing readable holds one, or
+    "missing" where the file is. wrong: what is wrong, in words; a sound file has nothing there. values: numbers in its
+    tensors. distance: of a moving average from the weights beside it, relative to their size; None for other files.
+    about: the texts beside its tensors.
     """
 
     file: str
@@ -47,24 +51,52 @@ def check_weights(session: Session, run: Path) -> list[FileCheck]:
 
 
 def _files(run: Path, stage: str) -> Iterator[Path]:
-    """The files that hold weights or what training goes on from, also of extensions of a stage."""
+    """The files that hold weights or what training goes on from, also of extensions of a stage, there or missing."""
     for folder in sorted(run.glob(f"stage-{stage}")) + sorted(run.glob(f"stage-{stage}+*")):
         for checkpoint in sorted((folder / CHECKPOINTS).glob("step-*")):
-            yield from (checkpoint / name for name in (RAW, AVERAGE, STATE) if (checkpoint / name).is_file())
-        if (folder / WEIGHTS).is_file():
+            average = [AVERAGE] if (checkpoint / AVERAGE).is_file() or AVERAGE in _named(checkpoint) else []
+            yield from (checkpoint / name for name in (RAW, *average, STATE))
+        if (folder / WEIGHTS).is_file() or (folder.name == f"stage-{stage}" and _is_done(folder)):
             yield folder / WEIGHTS
 
 
-def _check(run: Path, path: Path, expected: Mapping[str, tuple[int, ...]]) -> FileCheck:
-    name, wrong = path.relative_to(run).as_posix(), list[str]()
-    noted = (path.parent / MANIFEST).is_file() or (path.parent / RECORD).is_file()
-    digest = "as noted" if noted else "not noted"
+def _named(checkpoint: Path) -> Mapping[str, Any]:
+    """The files that a checkpoint's manifest names; none where it cannot be read, which is told with each file."""
+    with suppress(WorldError):
+        return cast(Mapping[str, Any], read_json(checkpoint / MANIFEST, files=dict)["files"])
+    return {}
+
+
+def _is_done(stage: Path) -> bool:
+    """Whether a stage notes that it is done, and so has weights; a damaged note is told where it is read."""
+    with suppress(WorldError):
+        return bool(read_json(stage / RECORD, status=str)["status"] == "done")
+    return False
+
+
+def _digest(path: Path) -> tuple[str, list[str]]:
+    """How a file stands to the digest that is noted of it, and what is wrong with that, in words."""
+    if not path.is_file():
+        return "missing", ["it is missing"]
+    in_checkpoint = path.parent.parent.name == CHECKPOINTS
+    note = path.with_name(MANIFEST if in_checkpoint else RECORD)
+    if not note.is_file():
+        return "not noted", [f"{MANIFEST} is missing, so that no run goes on from it"] if in_checkpoint else []
+    try:
+        read_json(note, **({"files": dict} if in_checkpoint else {}))
+    except WorldError as damage:
+        return "not noted", [str(damage)]
     try:
         check_digest(path)
     except WorldError:
-        digest = "differs"
-        wrong.append("it differs from its digest")
-    if path.name == STATE:  # the optimiser's: what it holds is seen when a run goes on
+        return "differs", ["it differs from its digest"]
+    return "as noted", []
+
+
+def _check(run: Path, path: Path, expected: Mapping[str, tuple[int, ...]]) -> FileCheck:
+    name = path.relative_to(run).as_posix()
+    digest, wrong = _digest(path)
+    if path.name == STATE or digest == "missing":  # the optimiser's: what it holds is seen when a run goes on
         return FileCheck(name, 0, 0, digest, wrong, None, {})
     try:
         tensors, about = read_labelled(path)

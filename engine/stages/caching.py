@@ -29,6 +29,7 @@ from engine.globs import Selection
 from engine.prediction import Batch, Prediction
 from engine.recipe.schema import Stage, inner_plugins
 from engine.stages import cache_choice, freeze
+from engine.stages.key import named_files
 from engine.stages.patterns import not_frozen
 from engine.stages.session import Session
 from engine.system import System
@@ -154,6 +155,7 @@ class _Cache:
             "reads": None if reads is None else sorted(reads),
             "weights": _weights(self.system),
             "model": {key: value for key, value in model.items() if key != "weights"},
+            "model_files": named_files("model", session.recipe.model.options),
             "model_code": code_of(session.plugins.get("models", model["plugin"])),
             "data": data,
             "data_code": [code_of(session.plugins.get("datasets", plugin)) for plugin in data_plugins],

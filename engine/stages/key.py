@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,8 +15,9 @@ from engine.code_digest import code_of, engine_code
 from engine.data.frozen import digest
 from engine.data.loader import as_source
 from engine.files import file_digest
+from engine.plugin_table import InnerData
 from engine.plugins import BUILTINS
-from engine.recipe.schema import Stage, inner_plugins
+from engine.recipe.schema import Recipe, Stage, inner_plugins
 from engine.registered import Kind
 from engine.stages.session import Session
 from engine.version import __version__
@@ -70,9 +71,11 @@ def stage_keys(session: Session, processes: int) -> dict[str, Document]:
     }
     own = {"the engine": [__version__, engine_code()]}
     weights, documents = _file(session.pretrained()), dict[str, Document]()
-    named = _named_files("model", recipe.model.options)
+    named = named_files("model", recipe.model.options)
     if recipe.injection is not None:
-        named |= _named_files("injection", recipe.injection.options)
+        named |= named_files("injection", recipe.injection.options)
+    for split in _splits(recipe):
+        named |= named_files(f"data.{split}", recipe.data[split].options)
     for stage, table in zip(recipe.stages, resolved["stage"], strict=True):
         parent = documents.get(stage.init or "")
         files = {
@@ -82,7 +85,7 @@ def stage_keys(session: Session, processes: int) -> dict[str, Document]:
             **named,
         }
         for number, loss in enumerate(stage.train.losses):
-            files |= _named_files(f"losses.{number}.{loss.name}", loss.options)
+            files |= named_files(f"losses.{number}.{loss.name}", loss.options)
         document = {
             **shared,
             "stage": _without(WITHOUT_EFFECT, table),
@@ -109,8 +112,10 @@ def _file(path: Path | None) -> str | None:
     return file_digest(path) if path.is_file() else "no file"
 
 
-def _named_files(where: str, value: Any) -> dict[str, str | None]:
+def named_files(where: str, value: Any) -> dict[str, str | None]:
     """The digest of every file that options name, such as the weights of a part, under its key; folders have none."""
+    if isinstance(value, InnerData):
+        return named_files(where, value.options)
     if isinstance(value, Path):
         return {} if value.is_dir() else {where: _file(value)}
     inside: Iterable[tuple[Any, Any]] = ()
@@ -118,7 +123,7 @@ def _named_files(where: str, value: Any) -> dict[str, str | None]:
         inside = value.items() if isinstance(value, Mapping) else value
     elif isinstance(value, list | tuple):
         inside = enumerate(value)
-    return {name: digest for key, each in inside for name, digest in _named_files(f"{where}.{key}", each).items()}
+    return {name: digest for key, each in inside for name, digest in named_files(f"{where}.{key}", each).items()}
 
 
 def _code(session: Session, stage: Stage) -> dict[str, list[str]]:
@@ -127,7 +132,7 @@ def _code(session: Session, stage: Stage) -> dict[str, list[str]]:
     Plugins that only listen have none. The gates and data sets that the engine brings are the engine's own code.
     """
     recipe = session.recipe
-    splits = [recipe.data[split] for split in ("train", "val", *recipe.data.kept())]
+    splits = [recipe.data[split] for split in _splits(recipe)]
     named: list[tuple[str, str]] = [("models", recipe.model.plugin)]
     named += [("injections", recipe.injection.plugin)] if recipe.injection else []
     named += [("datasets", name) for split in splits for name in (split.plugin, *inner_plugins(split.options))]
@@ -209,7 +214,11 @@ def _shown(value: Any) -> str:
 
 def data_identity(session: Session) -> dict[str, dict[str, Any]]:
     """How many samples each data set of the recipe holds, and the digest of its first one, without augmentation."""
-    return {split: _identity(session, split) for split in ("train", "val", *session.recipe.data.kept())}
+    return {split: _identity(session, split) for split in _splits(session.recipe)}
+
+
+def _splits(recipe: Recipe) -> Sequence[str]:
+    return "train", "val", *recipe.data.kept()
 
 
 def _identity(session: Session, split: str) -> dict[str, Any]:

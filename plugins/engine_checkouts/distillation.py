@@ -6,14 +6,13 @@ from pathlib import Path
 
 import torch
 from engine_stereo.losses import distance, error_of, mean_over
-from safetensors import safe_open
 from torch import Tensor
 
 from engine.errors import InputError
 from engine.prediction import Batch, Prediction
 from engine_checkouts.network import Checkout, build
 from engine_checkouts.options import DistillationOptions
-from engine_checkouts.parts import read_tensors
+from engine_checkouts.parts import read_labelled
 
 BASE = "base."
 """What the names of a run's own weights begin with; a correction that was trained beside them is not the teacher's."""
@@ -49,7 +48,7 @@ def taught(teacher: Checkout, weights: Path) -> Checkout:
     Raises InputError where tensors are missing or of another shape, and where they were trained with another axis of
     the attention.
     """
-    tensors, trained = read_tensors(weights), traits_in(weights)
+    tensors, trained = read_labelled(weights)
     if any(name.startswith(BASE) for name in tensors):
         tensors = {name.removeprefix(BASE): each for name, each in tensors.items() if name.startswith(BASE)}
     state, wanted = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}, teacher.state_dict()
@@ -67,11 +66,3 @@ def taught(teacher: Checkout, weights: Path) -> Checkout:
             )
     teacher.load_state_dict({name: state[name] for name in wanted})
     return teacher.eval().requires_grad_(False)
-
-
-def traits_in(weights: Path) -> dict[str, str]:
-    """The texts that a weights file of a run keeps beside its tensors; none for a file of another kind."""
-    if weights.suffix != ".safetensors":
-        return {}
-    with safe_open(weights, "pt") as file:
-        return file.metadata() or {}

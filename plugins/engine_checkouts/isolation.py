@@ -73,7 +73,8 @@ def _modules(names: set[str], own: dict[str, ModuleType]) -> Iterator[None]:
     """The modules under these top-level names are others meanwhile; `own` is given them at the end."""
 
     def taken() -> list[str]:
-        return [name for name in sys.modules if name.partition(".")[0] in names]
+        # of a copy: a tracker's thread may import its own meanwhile
+        return [name for name in list(sys.modules) if name.partition(".")[0] in names]
 
     before = {name: sys.modules.pop(name) for name in taken()}
     try:

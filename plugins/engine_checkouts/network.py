@@ -173,11 +173,16 @@ def _prepared(
 
 
 def _traits(network: nn.Module, preset: Preset) -> dict[str, str]:
-    """The axis that the attention really has; a checkout whose own code runs along disparity has the paper's."""
+    """The axis that the attention really has; a checkout whose own code runs along disparity has the paper's.
+
+    None for a checkout whose attention has another name or form, or cannot be asked here, as one for GPUs alone.
+    """
     if preset.attention is None:
         return {}
-    probe = network.get_submodule(preset.attention.probe)
-    along = attends_across_slots(probe, preset.attention.width)
+    try:
+        along = attends_across_slots(network.get_submodule(preset.attention.probe), preset.attention.width)
+    except (AttributeError, TypeError, RuntimeError, AssertionError):
+        return {}
     return {"disparity_attention": "paper" if along else "checkout"}
 
 

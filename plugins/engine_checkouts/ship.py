@@ -23,16 +23,17 @@ from engine_checkouts.preset import Preset
 from engine_checkouts.presets import PRESETS
 
 PREFIX = "base."
-NOT_OPTIONS = ("plugin", "weights")
-"""Keys of [model] that are the engine's own."""
+AXIS = "disparity_attention"
+NOT_OPTIONS = ("plugin", "weights", "commit", "sources")
+"""Keys of [model] that are the engine's own, or hold the checkout to what it was: the weights are what they are."""
 
 
 def ship(run: Path, folder: Path, preset: Preset | None = None) -> Path:
     """Write the base that the run's last stage handed on, and its cfg.yaml, into `folder`; the checkpoint's path.
 
     preset: of a network that a plugin of your own registers. Beside the tensors the file tells what a reader of the
-    weights has to know: the commit, the attention's axis, the steps. InputError for a run that is not done, for a
-    folder that is no run's, and for a network that no preset here knows.
+    weights has to know: the commit, the steps, and the attention's axis where that is known. InputError for a run that
+    is not done, for a folder that is no run's, and for a network that no preset here knows.
     """
     if not (run / "recipe.json").is_file():
         raise InputError(f"{run} is no directory of a run", "`engine runs list` shows them")
@@ -52,9 +53,10 @@ def ship(run: Path, folder: Path, preset: Preset | None = None) -> Path:
     about = {
         "global_step": steps.get(stage, 0),
         "epoch": 0,
-        "commit": options.commit,
-        "disparity_attention": trained.get("disparity_attention", "checkout"),
+        "commit": recipe["model"].get("commit", ""),
     }
+    if AXIS in trained:
+        about[AXIS] = trained[AXIS]
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / preset.file.name
     torch.save(_laid_out(tensors, preset, about), path)

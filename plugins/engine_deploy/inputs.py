@@ -78,6 +78,6 @@ def parsed_size(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     height, _, width = text.lower().partition("x")
-    if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
+    if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
         raise InputError(f"--size {text} is no size", "height and width in px, as in --size 320x736")
     return int(height), int(width)

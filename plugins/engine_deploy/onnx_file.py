@@ -51,7 +51,8 @@ class OnnxFile(nn.Module):
             raise WorldError(f"onnxruntime does not run {path}: {str(error).splitlines()[0]}") from error
 
     def forward(self, batch: Batch) -> Prediction:
-        """The file's answer, sample by sample; InputError for pictures of another size than it was made for."""
+        """The file's answer, sample by sample, on the batch's device; InputError for pictures of another size."""
+        device = batch[self.about["inputs"][0]["name"]].device
         given = {each["name"]: self._given(batch, each) for each in self.about["inputs"]}
         size = len(next(iter(given.values())))
         answers = [
@@ -59,7 +60,8 @@ class OnnxFile(nn.Module):
         ]
         names = (each["name"] for each in self.about["outputs"])
         parts = zip(names, zip(*answers, strict=True), strict=True)
-        return Prediction(**{name: torch.cat([torch.from_numpy(each) for each in part]) for name, part in parts})
+        found = {name: torch.cat([torch.from_numpy(each) for each in part]) for name, part in parts}
+        return Prediction(**{name: each.to(device) for name, each in found.items()})
 
     def _given(self, batch: Batch, wanted: Mapping[str, Any]) -> Any:
         value: Tensor = batch[wanted["name"]]
@@ -79,6 +81,8 @@ def _about(path: Path) -> dict[str, Any]:
         about: dict[str, Any] = json.loads(about_file(path).read_text())
     except ValueError as error:
         raise WorldError(f"{about_file(path)} is damaged: {error}") from error
+    if not (isinstance(about, dict) and about.get("inputs") and about.get("outputs")):
+        raise WorldError(f"{about_file(path)} is damaged: it tells no inputs and outputs of {path.name}")
     return about
 
 

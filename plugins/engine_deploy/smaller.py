@@ -15,8 +15,11 @@ from torch.nn.utils import prune
 from engine.errors import InputError, WorldError
 
 Keep = Literal["fp32", "bf16", "int8"]
-SCALE = "/scale"
-"""What follows a tensor's name in the name of its scales; no module's name can hold it."""
+BYTES, SCALE = "/int8", "/scale"
+"""What follows a tensor's name in the names of its 8 bits and their scales; no module's name can hold it.
+
+Under the tensor's own name the engine would take whole numbers for weights.
+"""
 ACTIVATIONS = (nn.GELU, nn.ReLU, nn.SiLU)
 
 
@@ -24,7 +27,7 @@ def save(system: nn.Module, path: Path, keep: Keep) -> None:
     """Write a system's tensors to a safetensors file; matrices and kernels as `keep` says, all others as they are.
 
     bf16: 8 bits of the mantissa are left. int8: whole multiples, up to 127, of a scale for each index of the first
-    axis, float32, under the tensor's name and `/scale`. The file keeps the system's traits.
+    axis, float32, under the tensor's name and `/int8` and `/scale`. The file keeps the system's traits.
     """
     written: dict[str, Tensor] = {}
     for name, tensor in system.state_dict().items():
@@ -34,7 +37,7 @@ def save(system: nn.Module, path: Path, keep: Keep) -> None:
         elif keep == "bf16":
             written[name] = plain.to(torch.bfloat16)
         else:
-            written[name], written[name + SCALE] = _in_bytes(plain)
+            written[name + BYTES], written[name + SCALE] = _in_bytes(plain)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         save_file(written, path, metadata={**getattr(system, "traits", {}), "keep": keep})
@@ -54,7 +57,11 @@ def load(system: nn.Module, path: Path) -> None:
         found = load_file(path)
     except SafetensorError as error:
         raise WorldError(f"{path} is damaged or not a safetensors file: {error}") from error
-    tensors = {name: _plain(tensor, found.get(name + SCALE)) for name, tensor in found.items() if SCALE not in name}
+    tensors = {
+        name.removesuffix(BYTES): _plain(tensor, found.get(name.removesuffix(BYTES) + SCALE))
+        for name, tensor in found.items()
+        if not name.endswith(SCALE)
+    }
     for name, layer in _linears(system):
         if f"{name}.weight" in tensors:
             _resized(layer, tensors[f"{name}.weight"].shape)
@@ -99,6 +106,8 @@ def zero_smallest(system: nn.Module, share: float) -> float:
     """
     _check_share(share)
     layers = [each for each in system.modules() if isinstance(each, nn.Linear | nn.modules.conv._ConvNd)]
+    if not layers:
+        raise InputError("the system has no linear layer and no convolution, so --prune has no use")
     prune.global_unstructured([(each, "weight") for each in layers], pruning_method=prune.L1Unstructured, amount=share)
     for each in layers:
         prune.remove(each, "weight")

@@ -91,7 +91,7 @@ class ErrorMaps:
 def answers(prediction: Prediction, batch: Batch) -> Iterator[tuple[str, Map, NDArray[np.bool_]]]:
     """(id, disparity (H, W) px, where it is finite) of each sample; InputError where they are not at full size."""
     if "scale" in batch:
-        raise InputError("a benchmark takes disparity at full resolution, and these data are scaled", "scale = 1")
+        raise InputError("disparity is exported at full resolution, and these data are scaled", "scale = 1")
     for name, disparity in zip(batch["id"], as_numpy(prediction.value[:, 0]), strict=True):
         known = np.isfinite(disparity)
         yield name, np.where(known, disparity, np.float32(0)), known

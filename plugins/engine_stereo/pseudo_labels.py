@@ -41,7 +41,8 @@ class PseudoLabels:
         for number, (name, disparity, known) in enumerate(answers(prediction, batch)):
             if confidence is not None:
                 known &= confidence[number] >= self.options.min_confidence
-            known &= np.arange(disparity.shape[1]) - disparity >= 0
+            place = np.arange(disparity.shape[1]) - disparity
+            known &= (place >= 0) & (place <= disparity.shape[1] - 1)
             if self.options.mirrored is not None:
                 known &= consistent(disparity, *self._right(name, disparity), self.options.within)
             for side in ("left", "right"):

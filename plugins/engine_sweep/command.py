@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as jsons
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -90,15 +89,17 @@ def sweep(
     if resume and not asked.folder.is_dir():
         raise InputError(f"there is no sweep {asked.folder} to go on with", "the same command without --resume")
     say: Callable[[str], None] = lambda text: typer.echo(text, err=json)  # noqa: E731  # as short as it is
-    found = search(asked, own, trials, workers, say, json)
+    search(asked, own, trials, workers, say, json)
     if json:
-        typer.echo(jsons.dumps(found, indent=1))
+        from engine_sweep.results import DOCUMENT
+
+        typer.echo((asked.folder / DOCUMENT).read_text(encoding="utf-8").rstrip())
 
 
 def search(
     asked: Sweep, own: Any, trials: int, workers: int, say: Callable[[str], None], told_on_error: bool = False
-) -> dict[str, Any]:
-    """Carry a sweep out to its end, from wherever it stands; what it found.
+) -> None:
+    """Carry a sweep out to its end, from wherever it stands.
 
     Raises InterruptedRunError, GateRefusedError or DivergedError where no trial came to an end, and what trials raise.
     """
@@ -143,7 +144,6 @@ def search(
         for line in results.verdict(asked, found):
             say(line)
         say("pictures: " + ", ".join(str(path) for path in plots.draw(asked, study)))
-    return found
 
 
 def _measured_on_the_way(asked: Sweep, own: Any) -> bool:

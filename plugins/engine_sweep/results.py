@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import shlex
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -67,6 +68,7 @@ def write(sweep: Sweep, found: dict[str, Any]) -> None:
 def write_best(sweep: Sweep, found: dict[str, Any], name: str) -> None:
     """Write the recipe of the best trial, complete, under the `name` that the sweep's recipe has."""
     values = found["trials"][found["best"]]["values"]
+    sweep.check_recipe()
     write_json(sweep.folder / BEST, sweep.recipe_of(values, name).resolved())
 
 
@@ -99,9 +101,12 @@ def verdict(sweep: Sweep, found: dict[str, Any]) -> list[str]:
     else:
         said += f"; the recipe's own values give {own['value']:.6g}"
     values = [override(key, value) for key, value in best["values"].items()]
-    words = ["engine", "run", str(sweep.recipe)]
+    # Elsewhere than by default it would find no stage to take.
+    place = [] if sweep.runs == Path("runs") else ["--runs", str(sweep.runs)]
+    again = ["engine", "run", str(sweep.folder / BEST), "--fresh", *place]
+    words = ["engine", "run", str(sweep.recipe), *place]
     words += [word for each in (*sweep.fixed, *values) for word in ("--set", each)]
-    return [said, f"again: engine run {sweep.folder / BEST} --fresh", f"   or: {shlex.join(words)}"]
+    return [said, f"again: {shlex.join(again)}", f"   or: {shlex.join(words)}"]
 
 
 def _short(value: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,26 @@ class Sweep:
         values = [override(key, value) for key, value in params.items()]
         return engine.load_recipe(self.recipe, [*self.fixed, *values, f'name="{name or self.name}"'])
 
+    def check_recipe(self) -> None:
+        """InputError where the recipe no longer says what it did when this was begun: every trial reads its file."""
+        if not self.name.endswith(f"-sweep-{self.digest(engine.load_recipe(self.recipe, list(self.fixed)))}"):
+            raise InputError(
+                f"{self.recipe} has changed since the sweep {self.folder} was begun",
+                "the same command begins another one",
+            )
+
+    def digest(self, recipe: Any) -> str:
+        """Tells sweeps apart: by the recipe as it stands, the ranges, what decides, and the seed."""
+        words = {
+            "recipe": recipe.training(),
+            "swept": [vars(each) for each in self.swept],
+            "metric": self.metric,
+            "maximize": self.maximize,
+            "pruner": [self.pruner, self.prune_after],
+            "seed": self.seed,
+        }
+        return hashlib.sha256(json.dumps(words, sort_keys=True, default=str).encode()).hexdigest()[:6]
+
     def first_swept(self, recipe: Any) -> int:
         """The index of the first stage that differs between trials; 0 where a key outside of stages does."""
         names = [stage.name for stage in recipe.stages]
@@ -87,17 +107,8 @@ def planned(
     metric = _metric(ends[0], metric)
     if maximize and metric == own.evaluate.best:
         raise InputError(f"the recipe says of {metric!r}, its evaluate.best, that the smallest is best")
-    words = {
-        "recipe": own.training(),
-        "swept": [vars(each) for each in swept],
-        "metric": metric,
-        "maximize": maximize,
-        "pruner": [pruner, prune_after],
-        "seed": seed,
-    }
-    digest = hashlib.sha256(json.dumps(words, sort_keys=True, default=str).encode()).hexdigest()[:6]
-    folder = runs / f"{own.name}-sweep-{digest}"
-    return Sweep(recipe, fixed, swept, metric, maximize, pruner, prune_after, seed, folder), own
+    sweep = Sweep(recipe, fixed, swept, metric, maximize, pruner, prune_after, seed, runs)
+    return replace(sweep, folder=runs / f"{own.name}-sweep-{sweep.digest(own)}"), own
 
 
 def _ends(recipe: Path, fixed: Sequence[str], swept: Sequence[Swept]) -> Iterator[Any]:
@@ -105,14 +116,24 @@ def _ends(recipe: Path, fixed: Sequence[str], swept: Sequence[Swept]) -> Iterato
     problems: list[Problem] = []
     first = {each.key: each.ends()[0] for each in swept}
     for each in swept:
+        loaded = []
         for value in each.ends():
             values = [override(key, chosen) for key, chosen in (first | {each.key: value}).items()]
             try:
-                yield engine.load_recipe(recipe, [*fixed, *values])
+                loaded.append(engine.load_recipe(recipe, [*fixed, *values]))
             except InputError as wrong:
                 problems += wrong.problems
+        if loaded and len(loaded) == len(each.ends()) and all(_work(one) == _work(loaded[0]) for one in loaded):
+            expected = f"stage.NAME.{each.key.removeprefix('train.')}" if each.key.startswith("train.") else ""
+            problems.append(Problem(f"--set {each.key}", "no stage takes its value from here", expected))
+        yield from loaded
     if problems:
         raise InputError(list(dict.fromkeys(problems)))
+
+
+def _work(recipe: Any) -> dict[str, Any]:
+    """What a run of a recipe does: every stage has its own copy of [train], which nothing else reads."""
+    return {key: value for key, value in recipe.training().items() if key != "train"}
 
 
 def _metric(recipe: Any, asked: str | None) -> str:

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 import engine
 from engine import events
-from engine.errors import DivergedError, GateRefusedError, InterruptedRunError
+from engine.errors import DivergedError, GateRefusedError, InputError, InterruptedRunError
 from engine_sweep.study import REASON, REPORTS, RUN, SECONDS
 from engine_sweep.sweep import Sweep
 
@@ -29,7 +29,11 @@ def carry_out(sweep: Sweep, study: optuna.Study, trial: optuna.Trial, asked: Cal
     what is not an answer to the question: InterruptedRunError, InputError, WorldError, PluginError.
     """
     began = time.perf_counter()
-    recipe = sweep.recipe_of(trial.params)
+    sweep.check_recipe()
+    try:
+        recipe = sweep.recipe_of(trial.params)
+    except InputError as refused:  # before the sweep the ends of its ranges were held against the recipe, and no others
+        return _end(study, trial, began, reason=f"the recipe refuses these values: {refused}".partition("\n")[0])
     watch = Watch(sweep, recipe, trial, asked)
     try:
         watch.recall()

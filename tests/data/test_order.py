@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy_plugin import DataOptions, ToyData
 
-from engine.data.draws import generator
+from engine.data.draws import generator, of_batch, of_sample
 from engine.data.loader import Fixed, Order, collate, evaluation_batches, to_device, training_batches
 from engine.errors import EngineError, InputError, Problem
 from engine.reading import ABLATED
@@ -90,6 +90,14 @@ def test_augmentation_differs_between_epochs_and_is_repeatable() -> None:
 def test_generators_depend_on_every_counter() -> None:
     keys: list[tuple[Any, ...]] = [(0, "A", 1, 2), (1, "A", 1, 2), (0, "B", 1, 2), (0, "A", 2, 1), (0, "A", 1)]
     assert len({generator(*key).random() for key in keys}) == len(keys)
+
+
+def test_what_a_sample_spawns_is_of_its_batch_and_draws_what_numpys_own_would() -> None:
+    rng = of_sample(0, "A", (0, 3), 5)
+    spawned = rng.spawn(2)
+    plain = np.random.Generator(of_sample(0, "A", (0, 3), 5).bit_generator).spawn(2)
+    assert [each.random() for each in spawned] == [each.random() for each in plain]
+    assert of_batch(spawned[0]) is of_batch(rng)
 
 
 def test_evaluation_reads_everything_once_in_order_without_augmentation() -> None:

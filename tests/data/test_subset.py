@@ -10,6 +10,7 @@ from conftest import WriteRecipe
 from engine.data.loader import Fixed, evaluation_batches
 from engine.errors import InputError
 from engine.recipe import load_recipe
+from engine.stages.session import open_session
 
 
 def ids(toy_recipe: WriteRecipe, **options: Any) -> list[str]:
@@ -43,3 +44,14 @@ def test_more_than_there_are_is_an_error(toy_recipe: WriteRecipe) -> None:
     recipe = toy_recipe(data={"train": {"plugin": "subset", "count": 0, "of": {"plugin": "toy"}}})
     with pytest.raises(InputError, match="count"):
         load_recipe(recipe)
+
+
+def test_one_part_of_a_set_may_train_and_the_other_be_held_out(toy_recipe: WriteRecipe) -> None:
+    of = '{ plugin = "polarized_scenes", count = 4 }'
+    part = f'{{ plugin = "subset", of = {of}, count = 2, rest = %s }}'
+    apart = load_recipe(toy_recipe(), [f"data.train={part % 'true'}", f"data.val={part % 'false'}"])
+    open_session(apart).check_scenes()  # the whole set names the same four scenes for both
+
+    same = load_recipe(toy_recipe(), [f"data.train={of}", f"data.val={of}"])
+    with pytest.raises(InputError, match=r"data\.val holds 4 scenes that data\.train trains on"):
+        open_session(same).check_scenes()

@@ -66,3 +66,10 @@ def test_every_command_of_the_page_runs_and_the_student_learns_from_the_teachers
     assert len((project / "runs/labels/figures.csv").read_text().splitlines()) == 3
     step = events_of(only_run(project, "pseudo_labels"), "step")[-1]
     assert step["step"] == 2
+
+    again = engine("plan", "recipes/pseudo_labels.toml").out
+    assert "reuse" in again
+    figures = project / "runs/labels/figures.csv"
+    figures.write_text(figures.read_text() + "\n")  # of another round: as many pairs, and the first is a labelled one
+    again = engine("plan", "recipes/pseudo_labels.toml").out
+    assert "the file data.train.of.sets.1.curate.figures changed" in " ".join(again.split())

@@ -195,6 +195,16 @@ def test_a_mistake_is_told_by_its_flag_and_nothing_is_written(
     assert not (tmp_path / "mine.toml").exists()
 
 
+def test_other_stages_are_advised_only_where_the_globs_of_these_do_not_fit(engine: Command) -> None:
+    advice = "--stages module trains the injection alone"
+    box = ("--model", "sgbm", "--injection", "polarization", *BOUND, "--data", "polarized_scenes", *STEREO)
+    assert engine("new", "recipe", "mine.toml", *box).err.splitlines()[-1].strip() == advice
+    done = engine("new", "recipe", "mine.toml", *TOY, "--set", "train.optimizer.groups=[{match='base.**',lr=0.1}]")
+    assert done.code == 2
+    assert "optimizer group 'base.**' matches no trainable parameter of stage B" in done.err
+    assert advice not in done.err
+
+
 def test_a_file_is_written_over_only_by_force(engine: Command, tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text("mine")
     done = engine("new", "recipe", "mine.toml", *TOY)

@@ -91,6 +91,17 @@ def test_what_it_raises_is_told_in_words_with_its_exit_code(engine: Command, how
 
 
 @pytest.mark.usefixtures("greeting")
+def test_a_user_without_a_home_directory_is_helped_too(engine: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ENGINE_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # as where the system does not know its user
+    done = engine("--help")
+    assert done.code == 0, done.err
+    assert LINE in done.out
+    assert engine("greet", "you").out == "hello you\n"
+
+
+@pytest.mark.usefixtures("greeting")
 def test_the_list_is_made_once_and_the_engines_own_commands_never_make_it(
     engine: Command, installed: Installed, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,6 +68,10 @@ IN_A_RUN = {
         "the options of {thing} cannot be written down, so no run could be resumed: PydanticSerializationError: Unable"
         " to serialize unknown type: <class 'object'>",
     ),
+    "traits_that_are_no_table": (
+        "class Listing(ToyBase):\n    traits = ('axis',)\n\n\n" + BRINGS.replace("ToyBase", "Listing"),
+        "the traits of the model broken are no table of texts: AttributeError: 'tuple' object has no attribute 'items'",
+    ),
     "returns_a_wrong_shape": (
         "class Flat(ToyBase):\n    def forward(self, batch):\n        made = super().forward(batch)\n"
         "        return type(made)(made.value[:, 0])\n\n\n" + BRINGS.replace("ToyBase", "Flat"),

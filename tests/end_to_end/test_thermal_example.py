@@ -93,6 +93,17 @@ def test_data_set_and_injection_keep_their_promises(promise: testing.Check) -> N
     promise()
 
 
+def test_it_needs_no_truth_in_use() -> None:
+    recipe = load_recipe(ROOT / FOLDER / "thermal.toml")
+    assert recipe.injection is not None
+    made = recipe.registry.get("injections", "thermal").build(recipe.injection.options)
+    torch.nn.init.normal_(made.head.weight)
+    fields = warm_things()
+    base, alone = through_glass(fields), {name: fields[name] for name in made.signal}
+    with torch.no_grad():
+        assert torch.equal(made(alone, base, base.value).value, made(fields, base, base.value).value)
+
+
 def test_glass_is_a_thing_of_its_own_to_the_cameras_and_both_agree_on_it_along_the_truth_alone(
     scenes: Any, simulation: ModuleType
 ) -> None:

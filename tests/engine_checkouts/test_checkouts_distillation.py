@@ -53,6 +53,11 @@ def test_weights_of_another_network_or_of_another_axis_are_refused(tmp_path: Pat
     assert Distillation(DistillationOptions(teacher=options("raft_stereo"), weights=other))
     with pytest.raises(InputError, match="was trained with disparity_attention = 'checkout'"):
         Distillation(DistillationOptions(teacher=options(disparity_attention="paper"), weights=weights))
+    shipped = tmp_path / "model_best_bp2.pth"  # as `engine ship` writes it
+    torch.save({"model": network(seed=7).state_dict(), "global_step": 2, "disparity_attention": "paper"}, shipped)
+    with pytest.raises(InputError, match="was trained with disparity_attention = 'paper', and the teacher has 'check"):
+        Distillation(DistillationOptions(teacher=options(), weights=shipped))
+    assert Distillation(DistillationOptions(teacher=options(disparity_attention="paper"), weights=shipped))
 
 
 def test_a_raft_stereo_learns_from_a_foundation_stereo_in_a_recipe(

@@ -12,6 +12,7 @@ from checkout_world import FOLDERS, STAND_INS, copied, network, one_stage, tiny
 from conftest import Command, events_of
 from engine_checkouts.ship import ship
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 HERE = FOLDERS["foundation_stereo"]
 AXIS = "was trained with disparity_attention = 'paper', and the model has 'checkout'"
@@ -62,6 +63,27 @@ def test_every_weights_file_says_which_axis_it_learnt_and_loading_it_with_the_ot
     assert [event["level"] for event in events_of(newest, "note") if AXIS in event["text"]] == ["warning"]
 
 
+def test_a_run_is_shipped_whatever_its_checkout_has_become(engine: Command, tmp_path: Path) -> None:
+    folder = copied(HERE, tmp_path / "FoundationStereo")
+    recipe = one_stage(tmp_path, "foundation_stereo", folder)
+    assert engine("run", recipe, *tiny(1)).code == 0
+    (run,) = (tmp_path / "runs" / "foundation_stereo").iterdir()
+    with (folder / "core" / "submodule.py").open("a") as code:
+        code.write("\n# of a later commit\n")
+    done = engine("ship", run, "shipped")
+    assert done.code == 0, done.err
+    about = torch.load(tmp_path / "shipped" / "model_best_bp2.pth", weights_only=True)
+    assert about["commit"] == json.loads((run / "recipe.json").read_text())["model"]["commit"]
+    assert about["disparity_attention"] == "checkout"
+
+
+def test_an_axis_that_a_file_does_not_tell_is_not_shipped_as_one(engine: Command, tmp_path: Path) -> None:
+    run = run_of(engine, tmp_path, steps=1)
+    weights = run / "stage-train" / "weights.safetensors"
+    save_file(load_file(weights), weights)
+    assert "disparity_attention" not in torch.load(ship(run, tmp_path / "shipped"), weights_only=True)
+
+
 def test_a_checkout_whose_own_code_runs_along_disparity_needs_no_patch_to_be_the_papers(tmp_path: Path) -> None:
     folder = copied(HERE, tmp_path / "FoundationStereo")
     code = folder / "core" / "submodule.py"
@@ -73,6 +95,28 @@ def test_a_checkout_whose_own_code_runs_along_disparity_needs_no_patch_to_be_the
     )
     traits = [network(checkout=each).traits for each in (folder, STAND_INS / "FoundationStereo")]
     assert traits == [{"disparity_attention": "paper"}, {"disparity_attention": "checkout"}]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("F.scaled_dot_product_attention", "for_a_gpu_alone"),  # such as flash attention
+        ("self.self_attn", "self.attn"),  # another commit's name
+    ],
+)
+def test_an_attention_that_cannot_be_asked_leaves_the_axis_unsaid(tmp_path: Path, old: str, new: str) -> None:
+    folder = copied(HERE, tmp_path / "FoundationStereo")
+    code = folder / "core" / "submodule.py"
+    assert old in code.read_text()
+    code.write_text(code.read_text().replace(old, new) + FOR_A_GPU)
+    assert network(checkout=folder).traits == {}
+
+
+FOR_A_GPU = """
+
+def for_a_gpu_alone(*_):
+    raise RuntimeError("only half precision on a GPU")
+"""
 
 
 @pytest.fixture

@@ -68,6 +68,26 @@ def test_the_command_tells_what_it_wrote_and_how_far_it_is_from_torch_and_takes_
     assert sorted(each.name for each in (tmp_path / "out").iterdir()) == ["net.json", "net.onnx"]
 
 
+def test_a_bound_that_is_no_number_lets_nothing_through(deploy: Command, run: Path, tmp_path: Path) -> None:
+    assert deploy("export", run, tmp_path / "net.onnx", "--within", "nan", "--set", "model.trap=lies").code == 4
+    assert list(tmp_path.iterdir()) == []
+
+
+class Elsewhere(torch.Tensor):
+    """Numbers of the CPU that say they are on another device."""
+
+    device = torch.device("meta")
+
+
+def test_the_file_answers_on_the_device_of_the_batch(file: Path, run: Path) -> None:
+    (batch,) = engine.samples(engine.load_recipe(run))
+    moved = {name: batch[name].as_subclass(Elsewhere) for name in ("image", "signal")}
+    answer = engine_deploy.onnx_file.OnnxFile(file)(moved)
+    assert answer.value.device.type == "meta"
+    assert answer.confidence is not None
+    assert answer.confidence.device.type == "meta"
+
+
 @pytest.mark.parametrize(("trap", "by"), [("lies", "0.01"), ("void", "inf")])
 def test_a_file_that_answers_otherwise_is_not_left_there(
     trap: str, by: str, deploy: Command, run: Path, tmp_path: Path
@@ -125,6 +145,7 @@ def test_what_is_missing_is_named_with_the_extra(
         (["nowhere", "net.onnx"], 2, "nowhere: the recipe cannot be read"),
         (["{recipe}", "net.bin"], 2, "net.bin is no name of an ONNX file"),
         (["{recipe}", "net.onnx", "--size", "64"], 2, "--size 64 is no size"),
+        (["{recipe}", "net.onnx", "--size", "²x3"], 2, "--size ²x3 is no size"),
         (["{recipe}", "net.onnx", "--set", "model.hiden=3"], 2, "hidden"),
         (["{folder}", "net.onnx"], 2, "Is a directory"),
     ],
@@ -140,10 +161,21 @@ def test_mistakes_are_told_in_words(
     assert "Traceback" not in done.err
 
 
+@pytest.mark.parametrize("told", ["{}", "[]", '{"inputs": []}', "{"])
+def test_a_file_that_nothing_is_told_of_is_named(
+    told: str, deploy: Command, run: Path, file: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "net.onnx").write_bytes(file.read_bytes())
+    (tmp_path / "net.json").write_text(told)
+    done = deploy("compare", run, tmp_path / "net.onnx")
+    assert done.code == 1
+    assert "net.json is damaged: " in done.err
+
+
 def test_a_file_that_is_no_onnx_file_is_told_so(deploy: Command, run: Path, tmp_path: Path) -> None:
     assert "there is no file" in deploy("compare", run, tmp_path / "net.onnx").err
     (tmp_path / "net.onnx").write_bytes(b"nothing")
-    (tmp_path / "net.json").write_text("{}")
+    (tmp_path / "net.json").write_text('{"inputs": [1], "outputs": [1]}')
     done = deploy("compare", run, tmp_path / "net.onnx")
     assert done.code == 1
     assert "onnxruntime does not run" in done.err

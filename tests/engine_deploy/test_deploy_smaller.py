@@ -84,6 +84,13 @@ def test_the_engine_itself_reads_bf16_and_pruned_weights(
     assert measured.out != whole
 
 
+def test_the_engine_takes_no_bytes_for_weights(run: Path, tmp_path: Path, deploy: Command, engine: Command) -> None:
+    deploy("shrink", run, tmp_path / "small.safetensors", "--keep", "int8")
+    refused = engine("eval", run, "--weights", tmp_path / "small.safetensors")
+    assert refused.code == 2
+    assert "missing: base.encoder.weight" in refused.err
+
+
 @pytest.mark.parametrize("more", [["--keep", "int8"], ["--narrow", "0.5"], ["--keep", "int8", "--narrow", "0.25"]])
 def test_a_shrunk_file_is_read_again_and_measured_beside_what_was_trained(
     more: list[str], run: Path, tmp_path: Path, deploy: Command
@@ -138,6 +145,11 @@ def test_the_names_of_timm_are_known_and_other_networks_are_refused() -> None:
     assert made.fc2.in_features == 4
     with pytest.raises(InputError, match="no two linear layers with an activation between them"):
         take_units_out(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)), 0.5)
+
+
+def test_a_system_without_layers_has_nothing_to_prune() -> None:
+    with pytest.raises(InputError, match="no linear layer and no convolution, so --prune has no use"):
+        zero_smallest(nn.Sequential(nn.BatchNorm2d(2)), 0.5)
 
 
 def test_files_of_another_system_damaged_ones_and_none_are_told(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import stereo_pairs
 import torch
-from conftest import WriteRecipe
+from conftest import Command, WriteRecipe
 from engine_stereo.data.buckets import Buckets
 from engine_stereo.data.frames import Frames
 from engine_stereo.data.manifest import manifest
@@ -154,3 +155,25 @@ def test_a_mix_of_sets_with_the_same_buckets_has_one_size_a_batch(toy_recipe: Wr
     assert len(set(sizes)) > 1
     with pytest.raises(InputError, match="field 'left' differs in size"):
         next(batches(loaded({"sizes": [[32, 32]]}), last=1))
+
+
+def test_what_training_draws_is_no_mistake_for_its_sizes_nor_for_samples_that_come_again(
+    engine: Command, tmp_path: Path, files: Path
+) -> None:
+    def found(buckets: str) -> list[str]:
+        (tmp_path / "mixed.toml").write_text(
+            'name = "mixed"\nmodel = { plugin = "s2m2" }\n'
+            f'data.train = {{ plugin = "manifest", file = "{files}"{buckets} }}\n'
+            f'data.val = {{ plugin = "manifest", file = "{files}" }}\n'
+            'train = { batch_size = 2, losses = [{ name = "disparity_l1" }] }\n'
+            'stage = [{ name = "A", trainable = ["base.**"], steps = 8 }]\n'
+        )
+        done = engine("data", "inspect", "mixed.toml", "--drawn", "--samples", 16, "--json")
+        (drawn,) = json.loads(done.out)["sets"]
+        assert len(set(drawn["ids"])) < len(drawn["ids"]) == 16
+        return [finding["what"] for finding in drawn["findings"] if finding["level"] == "warning"]
+
+    assert not [
+        what for what in found(", buckets = { sizes = [[64, 96], [96, 64]] }") if "sizes" in what or "id" in what
+    ]
+    assert any("samples of a batch have" in what and "sizes" in what for what in found(""))

@@ -89,6 +89,22 @@ def test_labels_come_back_where_they_are_to_be_believed(tmp_path: Path) -> None:
     assert np.array_equal(made["left"], np.rint(sample["left"]))
 
 
+def test_scaled_data_are_refused_for_what_they_are(tmp_path: Path) -> None:
+    sample = pair()
+    with pytest.raises(InputError, match="disparity is exported at full resolution, and these data are scaled"):
+        PseudoLabels(PseudoLabelOptions())(answer(sample["disparity"]), batch(sample) | {"scale": 0.5}, tmp_path, 0.1)
+
+
+def test_what_leads_out_of_the_right_view_at_either_side_is_unknown(tmp_path: Path) -> None:
+    sample = pair()
+    disparity = np.full((1, 16, 40), 2.5, np.float32)
+    disparity[:, 8:] = -2.5
+    PseudoLabels(PseudoLabelOptions())(answer(disparity), batch(sample), tmp_path, 0.1)
+    valid = read(tmp_path)["valid"][0]
+    assert valid[:8].any(0).tolist() == valid[:8].all(0).tolist() == [False] * 3 + [True] * 37
+    assert valid[8:].any(0).tolist() == valid[8:].all(0).tolist() == [True] * 37 + [False] * 3
+
+
 def test_where_the_views_disagree_nothing_is_known(tmp_path: Path) -> None:
     sample = pair()
     mirror = {**sample, "left": sample["right"][..., ::-1].copy(), "right": sample["left"][..., ::-1].copy()}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import json
+import shlex
 import sqlite3
 import threading
 import time
 from pathlib import Path
 
+import pytest
 from conftest import Command, Forks, WriteRecipe
 from engine_sweep.space import Swept
 from engine_sweep.study import ask, open_study
@@ -98,6 +100,93 @@ def test_a_sweep_grows_by_asking_for_more_trials_and_another_range_is_another_sw
     assert [path.name for path in (tmp_path / "runs").iterdir()] == [first.name]
 
 
+def test_runs_in_another_folder_are_in_the_commands_that_it_prints(
+    engine: Command, toy_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    path = recipe(toy_recipe, tmp_path)
+    done = engine("sweep", path, "--set", RANGE, "--trials", 1, "--runs", "my runs")
+    assert done.code == 0, done.err
+    again, other = (
+        shlex.split(line.partition(": engine ")[2]) for line in done.out.splitlines() if ": engine run" in line
+    )
+    planned = json.loads(engine("plan", *other[1:], "--json").out)
+    assert all(stage["reused_from"] for stage in planned["stages"])
+    assert engine(*again).code == 0
+    assert len([*(tmp_path / "my runs" / "toy").iterdir()]) == 1
+
+
+INFINITE = """
+from pathlib import Path
+
+import torch
+from toy_plugin import Options, ToyMetric
+
+from engine.hookspecs import hookimpl
+
+
+class Early(ToyMetric):
+    def __call__(self, prediction, batch):
+        total, count = super().__call__(prediction, batch)["error"]
+        return {"early": (total if Path("late").exists() else torch.full_like(total, torch.inf), count)}
+
+
+@hookimpl
+def engine_metrics(register):
+    register("early", Options, Early, produces=lambda options: ["early"])
+
+
+@hookimpl
+def engine_step(event):
+    if (event.stage, event.step) == ("C", 6):
+        Path("late").touch()
+"""
+
+
+def test_figures_on_the_way_that_are_not_finite_are_null_in_its_json(
+    engine: Command, toy_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    metrics = [{"name": "error"}, {"name": "early"}]
+    path = recipe(toy_recipe, tmp_path, evaluate={"metrics": metrics, "best": "early"})
+    (tmp_path / "signalling.py").write_text(INFINITE)
+    done = engine("sweep", path, "--set", RANGE, "--trials", 1, "--json")
+    assert done.code == 0, done.err
+    (trial,) = json.loads(done.out, parse_constant=pytest.fail)["trials"]
+    assert trial["reported"] == {"2": None, "4": None}
+    assert trial["value"] > 0
+
+
+EDITING = """
+from pathlib import Path
+
+from engine.hookspecs import hookimpl
+
+
+@hookimpl
+def engine_run_finished(event):
+    # After the first trial, whose folder this is, and not after the stages that all share.
+    if event.gates:
+        recipe = Path("toy.toml")
+        recipe.write_text(recipe.read_text().replace("batch_size = 4", "batch_size = 3"))
+"""
+
+
+def test_a_recipe_that_is_edited_meanwhile_ends_the_sweep_and_begins_another_one(
+    engine: Command, toy_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    path = recipe(toy_recipe, tmp_path)
+    (tmp_path / "signalling.py").write_text(EDITING)
+    done = engine("sweep", path, "--set", RANGE, "--trials", 2)
+    assert done.code == 2
+    assert f"toy.toml has changed since the sweep runs/{folder(tmp_path / 'runs').name} was begun" in done.err
+    first = folder(tmp_path / "runs")
+    trained_with = [read_run(run).recipe["train"]["batch_size"] for run in first.iterdir() if run.is_dir()]
+    assert trained_with == [4, 4], "the stages that are shared, and one trial"
+
+    again = engine("sweep", path, "--set", RANGE, "--trials", 1)
+    assert again.code == 0, again.err
+    assert len([*(tmp_path / "runs").glob("toy-sweep-*")]) == 2
+
+
 def test_two_workers_share_the_first_stages_and_leave_when_the_first_process_is_stopped_or_killed(
     forks: Forks, toy_recipe: WriteRecipe, tmp_path: Path
 ) -> None:
@@ -167,6 +256,45 @@ def test_a_gate_gives_trials_up_and_says_why(engine: Command, toy_recipe: WriteR
     none = engine("sweep", path, "--set", "stage.C.gate.threshold.max=uniform(0,1e-3)", "--trials", 2)
     assert none.code == 4
     assert "none of 2 trials came to its end; the last one: gate 'threshold'" in none.err
+
+
+ODD = """
+from pydantic import BaseModel, field_validator
+from toy_plugin import ToyLoss
+
+from engine.hookspecs import hookimpl
+
+
+class Odd(BaseModel):
+    number: int
+
+    @field_validator("number")
+    @classmethod
+    def odd(cls, number):
+        if number % 2 == 0:
+            raise ValueError(f"{number} is even")
+        return number
+
+
+@hookimpl
+def engine_losses(register):
+    register("odd", Odd, ToyLoss)
+"""
+
+
+def test_values_between_the_ends_that_the_recipe_refuses_are_a_trial_given_up(
+    engine: Command, toy_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    path = recipe(toy_recipe, tmp_path, train={"losses": [{"name": "odd", "number": 3}]})
+    (tmp_path / "signalling.py").write_text(ODD)
+    done = engine("sweep", path, "--set", "train.losses.odd.number=int(1,3)", "--trials", 5, "--pruner", "none")
+    assert done.code == 0, done.err
+    trials = found(tmp_path / "runs")["trials"]
+    assert {trial["values"]["train.losses.odd.number"] for trial in trials} == {1, 2, 3}
+    for trial in trials:
+        refused = trial["values"]["train.losses.odd.number"] == 2
+        assert (trial["value"] is None) is refused
+        assert trial["reason"].endswith("2 is even") is refused
 
 
 def test_training_that_diverges_is_a_trial_given_up(engine: Command, toy_recipe: WriteRecipe, tmp_path: Path) -> None:

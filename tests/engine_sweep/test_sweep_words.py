@@ -9,6 +9,7 @@ import pytest
 from conftest import Command, WriteRecipe
 from engine_sweep.space import Swept, override, split, value_at
 from sweep_world import RANGE, folder, recipe
+from toy_world import STAGE_A
 
 from engine.errors import InputError
 
@@ -101,6 +102,19 @@ def test_what_cannot_be_searched_is_refused_before_anything_is_written(
     assert done.code == 2
     assert says in done.err
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_range_that_changes_nothing_is_refused(engine: Command, toy_recipe: WriteRecipe, tmp_path: Path) -> None:
+    path = toy_recipe(stage=[{**STAGE_A, "batch_size": 3}])
+    for key in ("train.batch_size", "train.accumulate"):
+        done = engine("sweep", path, "--set", f"{key}=int(1,2)", "--trials", 1)
+        assert done.code == (2 if key == "train.batch_size" else 0), done.err
+        told = "error --set train.batch_size: no stage takes its value from here; expected stage.NAME.batch_size\n"
+        assert done.err == (told if done.code else "")
+    (run,) = (path for path in folder(tmp_path / "runs").iterdir() if path.is_dir())
+    done = engine("sweep", run, "--set", "train.accumulate=int(1,2)")  # a run's recipe has every key in its stages
+    assert done.code == 2
+    assert "no stage takes its value from here; expected stage.NAME.accumulate" in done.err
 
 
 def test_a_missing_extra_is_named(engine: Command, toy_recipe: WriteRecipe, tmp_path: Path, monkeypatch) -> None:

@@ -281,6 +281,16 @@ def test_of_two_keys_that_may_mean_a_missing_one_the_first_does(load) -> None:
     ]
 
 
+def test_a_missing_option_is_reported_whatever_its_name(folder: Path, load) -> None:
+    (folder / "zoned.py").write_text(
+        "from engine.hookspecs import hookimpl\nfrom pydantic import BaseModel\n\n\n"
+        "class Options(BaseModel):\n    zone: int\n\n\n"
+        "@hookimpl\ndef engine_losses(register):\n    register('zoned', Options, print)\n"
+    )
+    with pytest.raises(InputError, match="'zone' is missing"):
+        load('"toy_plugin.py"', '"toy_plugin.py", "zoned.py"', 'name = "toy-loss"', 'name = "zoned"')
+
+
 def test_a_recipe_that_is_not_utf_8_names_the_line(folder: Path) -> None:
     (folder / "recipe.toml").write_bytes(b'name = "toy"\ndescription = "\xff"\n')
     with pytest.raises(InputError, match=r"recipe\.toml:2:1: this line is not UTF-8 text"):

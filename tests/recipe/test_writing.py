@@ -65,3 +65,9 @@ def test_comments_stand_above_tables_and_beside_keys_where_there_is_room() -> No
         "    [[stage.gate]]",
         '    check = "one"                       # a check',
     ]
+
+
+def test_a_description_of_several_lines_is_one_comment() -> None:
+    text = toml_of({"model": {"size": 1}}, {("model", "size"): "Of the base,\n    in layers."})
+    assert text.splitlines()[-1].endswith("# Of the base, in layers.")
+    assert tomli.loads(text) == {"model": {"size": 1}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -73,12 +74,39 @@ def test_what_is_wrong_with_a_file_is_said_and_ends_with_1(
     assert told in done.err
 
 
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [
+        ("checkpoints/step-0000002/state.pt", "it is missing"),
+        ("checkpoints/step-0000002/weights.safetensors", "it is missing"),
+        ("checkpoints/step-0000002/average.safetensors", "it is missing"),
+        ("weights.safetensors", "it is missing"),
+        ("checkpoints/step-0000002/manifest.json", "manifest.json is missing, so that no run goes on from it"),
+    ],
+)
+def test_what_is_missing_is_not_sound(engine: Command, run: Path, file: str, told: str) -> None:
+    (run / "stage-A" / file).unlink()
+    done = engine("runs", "verify", run, "--json")
+    assert done.code == 1
+    wrong = {each["file"]: each["wrong"] for each in json.loads(done.out) if each["wrong"]}
+    files = ("weights.safetensors", "average.safetensors", "state.pt") if "manifest" in file else (Path(file).name,)
+    assert wrong == {f"stage-A/{Path(file).with_name(name)}": [told] for name in files}
+
+
+def test_a_damaged_manifest_is_told_as_that(engine: Command, run: Path) -> None:
+    (run / "stage-A" / "checkpoints" / "step-0000002" / "manifest.json").write_text("{")
+    done = engine("runs", "verify", run, "--json")
+    assert done.code == 1
+    (first, *_) = json.loads(done.out)
+    assert "manifest.json is damaged" in first["wrong"][0]
+    assert first["digest"] == "not noted"
+
+
 def test_a_file_that_is_cut_short_and_a_run_without_weights_are_told(engine: Command, run: Path) -> None:
     weights = run / "stage-A" / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:40])
     done = engine("runs", "verify", run)
     assert done.code == 1
     assert "is damaged or not a safetensors file" in " ".join(done.out.split())
-    for path in (run / "stage-A").rglob("*.*"):
-        path.unlink() if path.is_file() else None
+    shutil.rmtree(run / "stage-A")
     assert engine("runs", "verify", run).code == 2

@@ -82,8 +82,8 @@ def aligned(batch: Batch, base: Prediction, alignment: Tensor, bound: float) -> 
     """
     thermal, other = batch["thermal"].float(), batch["thermal_other"].float()
     warped, seen = along(other, alignment.float())
-    unknown = ~batch["valid"] & (alignment == batch["disparity"])  # a truth that says nothing here
-    seen = seen & ~unknown
+    if "valid" in batch and "disparity" in batch:  # in use there is no truth
+        seen = seen & (batch["valid"] | (alignment != batch["disparity"]))  # a truth that says nothing here
     difference = torch.where(seen, thermal - warped, torch.zeros_like(thermal)) / DIFFERENCE
     value = torch.asinh(base.value.float() / bound) / 2
     confidence = torch.ones_like(value) if base.confidence is None else base.confidence.float()
