@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from engine.cli.new_recipe import recipe
 
+if TYPE_CHECKING:
+    from engine import registered
+
 app = typer.Typer(no_args_is_help=True, help="Begin something of your own.")
 
 Kind = Literal["injection", "model", "dataset", "gate", "loss", "metric", "tracker"]
 
-MODULES: dict[str, tuple[str, str]] = {
-    "injection": ("correction", "Correction"),
-    "model": ("network", "Network"),
-    "dataset": ("data", "Data"),
-    "gate": ("gate", "Gate"),
-    "loss": ("loss", "Loss"),
-    "metric": ("metric", "Metric"),
-    "tracker": ("tracker", "Tracker"),
+MODULES: dict[Kind, tuple[registered.Kind, str, str]] = {
+    "injection": ("injections", "correction", "Correction"),
+    "model": ("models", "network", "Network"),
+    "dataset": ("datasets", "data", "Data"),
+    "gate": ("gates", "gate", "Gate"),
+    "loss": ("losses", "loss", "Loss"),
+    "metric": ("metrics", "metric", "Metric"),
+    "tracker": ("trackers", "tracker", "Tracker"),
 }
-"""Kind -> the module that holds it, and how the name of its class ends."""
+"""Kind -> as what it is registered, the module that holds it, and how the name of its class ends."""
 
 ABOUT = {
     "injection": "A module that corrects a base's prediction from an auxiliary signal.",
@@ -68,13 +71,16 @@ def _words(name: str, kind: Kind) -> dict[str, str]:
 
     from engine import __version__, api
     from engine.errors import InputError
+    from engine.plugins import load
 
     package = name.replace("-", "_")
     if not re.fullmatch(r"[a-z][a-z0-9_-]*[a-z0-9]", name) or keyword.iskeyword(package):
         raise InputError(f"{name!r} cannot name a package", "small letters, digits and '-', such as thermal-correction")
     if find_spec(package) is not None:
         raise InputError(f"there is a Python module {package!r} already", f"another name, such as my-{name}")
-    module, ending = MODULES[kind]
+    registry, (things, module, ending) = load(), MODULES[kind]
+    if name in registry.names(things):
+        raise InputError(f"there is the {registry.get(things, name)} already", f"another name, such as my-{name}")
     spoken = "".join(part.capitalize() for part in package.split("_"))
     return {
         "name": name,

@@ -37,6 +37,7 @@ class Outbox:
         self._tracker, self._run = tracker, run
         self._waiting: SimpleQueue[Call | None] = SimpleQueue()
         self._begun, self._silent_until, self._handled = False, 0.0, 0
+        self._last: Call | None = None
         # A daemon: a server that does not answer must not keep the process from ending.
         self._thread = threading.Thread(target=self._deliver, name=f"tracker {name}", daemon=True)
         self._thread.start()
@@ -60,8 +61,14 @@ class Outbox:
         if self._waiting.qsize() < ROOM:
             self._waiting.put(call)
 
-    def close(self) -> None:
-        """Wait for the calls that are on their way, as long as that goes on well."""
+    def close(self, last: Call | None = None) -> None:
+        """Wait for the calls that are on their way, as long as that goes on well.
+
+        last: one more, that the run is over: it finds room, and a failure just before it does not keep it back, because
+        none comes later. Else a server would take the run for one that goes on.
+        """
+        if last is not None:
+            self.given, self._last = self.given + 1, last
         self._waiting.put(None)
         until, handled = time.monotonic() + LONGEST, -1
         while self._thread.is_alive() and self._handled > handled and time.monotonic() < until:
@@ -73,6 +80,8 @@ class Outbox:
             if time.monotonic() >= self._silent_until:
                 self._try(call)
             self._handled += 1
+        if self._last is not None and (self._begun or time.monotonic() >= self._silent_until):
+            self._try(self._last)
 
     def _try(self, call: Call) -> None:
         try:

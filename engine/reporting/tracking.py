@@ -81,8 +81,7 @@ class Tracking:
         outcome = {"status": event.status, "message": event.message, "report": str(report) if report.is_file() else ""}
         self._tags({name: text for name, text in outcome.items() if text})
         for outbox in self._outboxes:
-            outbox.put(lambda tracker: tracker.end(event.status))
-            outbox.close()
+            outbox.close(lambda tracker: tracker.end(event.status))
         self._warn()
         for outbox in self._outboxes:
             if outbox.missed:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+LATEST = 1e11
+"""Seconds since 1970, in the sixth millennium: what is later is no time, and not every system has a date for it."""
+
 _NUMBER = (int, float)
 _MAYBE = (int, float, type(None))
 
@@ -37,6 +40,8 @@ def holds(table: Any, kinds: Mapping[str, Any]) -> bool:
 def is_event(value: Any) -> bool:
     """Whether it is an event with all that is shown of its kind."""
     if not holds(value, {"event": str, "time": _NUMBER}) or not holds(value, _EVENTS.get(value["event"], {})):
+        return False
+    if not 0 <= value["time"] < LATEST:
         return False
     match value["event"]:
         case "run_started":

@@ -204,6 +204,6 @@ def _is_told(event: Mapping[str, Any]) -> bool:
 def _started(path: Path) -> float:
     """When a run began: its first event tells, and without one its recipe."""
     with suppress(OSError, UnicodeDecodeError), (path / EVENTS).open() as file:
-        if found := re.search(r'"time": ([\d.]+)', file.readline()):
+        if found := re.search(r'"time": (\d{1,11}(?:\.\d+)?)[,}]', file.readline()):
             return float(found[1])
     return (path / RECIPE).stat().st_mtime

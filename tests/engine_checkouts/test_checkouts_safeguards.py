@@ -94,6 +94,20 @@ def test_attention_runs_along_disparity_where_the_recipe_says_so() -> None:
     assert any("along disparity, not as the checkout has it" in note.text for note in as_written.notes)
 
 
+def test_dropout_is_not_taken_for_attention() -> None:
+    class Alone(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dropout = torch.nn.Dropout(0.5)
+
+        def forward(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+            return self.dropout(value)
+
+    alone = Alone()
+    assert not attends_across_slots(alone, 8)
+    assert alone.dropout.training
+
+
 def test_a_checkout_that_has_the_right_axis_is_left_alone(tmp_path: Path) -> None:
     folder = copied(FOLDERS["foundation_stereo"], tmp_path / "FoundationStereo")
     code = folder / "core" / "submodule.py"

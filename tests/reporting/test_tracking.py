@@ -163,6 +163,22 @@ def test_one_that_fails_is_left_alone_for_a_while_and_then_begun_again(monkeypat
     assert box.missed == box.given - 1
 
 
+def test_that_the_run_is_over_is_told_after_a_failure_and_where_no_room_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Hiccup(Slow):
+        def figures(self, step: int, figures: Mapping[str, float]) -> None:
+            raise OSError("come back later")
+
+    monkeypatch.setattr(outbox, "ROOM", 1)
+    tracker = Hiccup()
+    box = Outbox("hiccup", tracker, RUN)
+    assert settled(lambda: box.delivered)
+    box.put(at(1))
+    assert settled(lambda: box.failure)
+    box.close(lambda told: told.heard.append("over"))
+    assert tracker.heard == ["1-a", "over"]
+    assert (box.given, box.missed) == (3, 1)
+
+
 def test_a_password_in_an_address_is_told_to_nobody() -> None:
     class Secret(Slow):
         where = "http://ann:s3cr@t@host:5000"

@@ -120,6 +120,15 @@ def test_a_damaged_line_of_the_events_is_passed_over(engine: Command, run: Path,
     assert engine("report", run).code == 0
 
 
+@pytest.mark.parametrize("time", ["1e300", "17644249260000000", "1764.4.2", "NaN"])
+def test_a_time_that_is_none_is_passed_over(engine: Command, run: Path, time: str) -> None:
+    text = (run / "events.jsonl").read_text()
+    (run / "events.jsonl").write_text(re.sub(r'"time": [\d.]+', f'"time": {time}', text, count=1))
+    for command in (["runs", "list"], ["runs", "show", run], ["report", run]):
+        done = engine(*command)
+        assert done.code == 0, done.err
+
+
 def test_brackets_in_what_a_run_says_are_no_markup(engine: Command, run: Path) -> None:
     (run / "status.json").write_text('{"status": "[/x]"}')
     for command in (["list"], ["show", run], ["compare", run, run]):
