@@ -153,7 +153,8 @@ def load_into(
 
     `rename` maps names in the file to names in the module; a `module.` prefix (left by parallel wrappers) is
     dropped as well. Tensors the module has no place for are reported, not loaded. Values are cast to the
-    module's dtype. Raises InputError with the report.
+    module's dtype, but whole numbers, as of weights in 8 bits, are no fractions: taken as they stand, without their
+    scale, they would train and measure without an error. Raises InputError with the report.
     """
     wanted = module.state_dict(keep_vars=True)
     renames = {name: (rename or {}).get(name, name).removeprefix("module.") for name in tensors}
@@ -182,6 +183,13 @@ def load_into(
             f"unexpected: {_some(report.unexpected)}",
             "check that the model's size in the recipe is the one these weights were made for",
         )
+    whole = [name for name in present if _counts(tensors[arrived[name]]) and not _counts(wanted[name])]
+    if whole:
+        raise InputError(
+            f"{source} holds whole numbers ({tensors[arrived[whole[0]]].dtype}) where the module has fractions: "
+            f"{_some(whole)}; these are weights in another form, and not the weights",
+            "read the file by what wrote it, or name the weights that it was made from",
+        )
     with torch.no_grad():
         for name in present:
             wanted[name].copy_(tensors[arrived[name]])
@@ -208,6 +216,11 @@ def holds_injection(tensors: Mapping[str, Tensor]) -> bool:
 
 def _fits(tensor: Tensor, place: Tensor) -> bool:
     return tensor.shape == place.shape
+
+
+def _counts(tensor: Tensor) -> bool:
+    """Whether it holds whole numbers."""
+    return not (tensor.is_floating_point() or tensor.is_complex())
 
 
 def _some(names: Sequence[str]) -> str:

@@ -49,10 +49,12 @@ class Asking:
     def text(self, question: str, wrong: Callable[[str], Sequence[Problem]], default: str = "") -> str:
         """An answer that is not empty and of which `wrong` finds nothing; asked again until there is one."""
         while True:
-            answer = str(typer.prompt(question, default=default or None, err=True)).strip()
+            answer = str(typer.prompt(question, default=default, show_default=bool(default), err=True)).strip()
             found = wrong(answer)
             if answer and not found:
                 return answer
+            if not answer:
+                typer.echo("  an answer is needed: there is no default", err=True)
             for problem in found:
                 typer.echo(f"  {problem}", err=True)
 

@@ -90,7 +90,7 @@ def recipe(
     metrics = ask.several("--metric", "metric", [*known["metrics"], NONE], metric or [])
     gates, source = [], "gt"
     if pattern != "base":
-        source = ask.one("--warp", "source that aligns the signal", ["gt", "pred"], warp, "gt")
+        source = ask.one("--warp", "alignment of the signal", ["gt", "pred"], warp, "gt")
         gates = ask.several("--gate", "gate", [*known["gates"], NONE], gate or [], "feasibility")
     if ask.problems:
         raise InputError(ask.problems, "\n".join(registry.broken))
@@ -148,13 +148,22 @@ def _refuse(file: Path, force: bool) -> None:
 def _weights(ask: Asking, registry: Plugins, model: str) -> str:
     """What the base begins with: asked on a terminal, elsewhere nothing."""
     from engine.cli.asking import NONE
+    from engine.errors import Problem, nearest
     from engine.registered import BUILTIN_WEIGHTS
 
     found = registry.find("models", model)
     if found is None or not ask.on_terminal:
         return NONE
     shipped = [BUILTIN_WEIGHTS + name for name in found.extra.get("weights", {})]
-    return ask.text(f"weights (a file, {', '.join([*shipped, NONE])})", lambda answer: [], NONE)
+
+    def wrong(answer: str) -> list[Problem]:
+        """A file may come later; what the model ships is known now."""
+        if not answer.startswith(BUILTIN_WEIGHTS) or answer in shipped:
+            return []
+        near = nearest(answer, shipped)
+        return [Problem("", f"the model ships no weights {answer!r}", "" if near else "a file", near)]
+
+    return ask.text(f"weights (a file, {', '.join([*shipped, NONE])})", wrong, NONE)
 
 
 def _held_out(ask: Asking, registry: Plugins, train: str, given: str | None, overrides: Sequence[str]) -> str:
@@ -181,7 +190,7 @@ def _pattern(ask: Asking, given: Pattern | None, module: str) -> Pattern:
     from engine.errors import Problem
 
     if module:
-        return cast(Pattern, ask.one("--stages", "stages", get_args(Pattern), given, "three"))
+        return cast(Pattern, ask.one("--stages", "pattern of stages", get_args(Pattern), given, "three"))
     if given in ("module", "three"):
         ask.problems.append(Problem(f"--stages {given}", "these train an injection, and there is none", "--injection"))
     return "base"

@@ -129,7 +129,7 @@ def _nonfinite(figures: Figures) -> tuple[str, ...]:
         return ()
     return (
         f"the base's prediction is not finite at {figures.nonfinite} of {figures.pixels} pixels "
-        f"({100 * figures.nonfinite_share:.2g} %, allowed {100 * NONFINITE_SHARE:g} %)",
+        f"({100 * figures.nonfinite_share:.3g} %, allowed {100 * NONFINITE_SHARE:g} %)",
     )
 
 

@@ -98,7 +98,9 @@ def _problem(
     kind = details["type"]
     facts: Facts = details.get("ctx", {})
     if kind == "missing":
-        node, _ = root.follow((*prefix, *location[:-1]))
+        node, path = root.follow((*prefix, *location[:-1]))
+        if isinstance(location[-1], int):  # of an array of a certain length
+            return Problem(node.here, f"item {location[-1] + 1} of {_name(path)} is missing")
         return Problem(node.here, f"the key {str(location[-1])!r} is missing in {_table(node.path)}")
 
     node, path = root.follow((*prefix, *location))

@@ -87,7 +87,7 @@ class SignalUse:
 
         use = (shuffled - real) / gain
         figures["signal_use"] = use
-        reason = f"{use:.0%} of the gain of {gain:.3f} px in {o.metric} is lost when the signal is shuffled"
+        reason = f"{use:z.0%} of the gain of {gain:.3f} px in {o.metric} is lost when the signal is shuffled"
         if use >= o.healthy:
             return Verdict("pass", reason, figures)
         status: Status = "fail" if use < o.alarm else "warn"

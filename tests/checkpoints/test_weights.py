@@ -86,6 +86,14 @@ def test_a_half_precision_file_is_cast_to_the_modules_type() -> None:
     assert torch.equal(target.state_dict()["0.weight"], halves["0.weight"].float())
 
 
+def test_weights_kept_in_whole_numbers_are_refused_and_nothing_is_copied() -> None:
+    tensors = other() | {"0.weight": torch.full((3, 2), 127, dtype=torch.int8), "0.weight/scale": torch.ones(3, 1)}
+    target = module()
+    with pytest.raises(InputError, match=r"file holds whole numbers \(torch\.int8\) .*: 0\.weight; "):
+        load_into(target, tensors, "file")
+    assert all(torch.equal(value, module().state_dict()[name]) for name, value in target.state_dict().items())
+
+
 @pytest.mark.parametrize("prefix", ["", "module."])
 def test_a_file_of_the_whole_system_fills_base_and_injection(prefix: str) -> None:
     target, source = system(0), system(1, first=0.2)

@@ -227,9 +227,12 @@ def test_a_terminal_is_asked_and_asked_again_after_a_mistake(tmp_path: Path) -> 
     answers = [
         "s2m3",
         "s2m2",
+        "builtin:nano",
+        "",
         "",
         "polarization",
         "polarized_scenes",
+        "modul",
         "module",
         "disparity_l1, smoothness",
         "epe",
@@ -251,6 +254,9 @@ def test_a_terminal_is_asked_and_asked_again_after_a_mistake(tmp_path: Path) -> 
     os.close(ours)
     assert "there is no model 's2m3'. Did you mean 's2m2'?" in seen.decode()
     assert "weights (a file, builtin:nano-opaque, none) [none]:" in seen.decode()
+    assert "the model ships no weights 'builtin:nano'. Did you mean 'builtin:nano-opaque'?" in seen.decode()
+    assert "an answer is needed: there is no default" in seen.decode()
+    assert "there is no pattern of stages 'modul'. Did you mean 'module'?" in seen.decode()
     assert "injection.max_correction: 'max_correction' is -2; expected a number above 0" in seen.decode()
     made = tomli.loads((tmp_path / "mine.toml").read_text())
     assert made["injection"] == {"plugin": "polarization", "max_correction": 2.5}

@@ -80,6 +80,10 @@ def test_signal_use_is_the_share_of_the_gain_that_a_shuffle_destroys(shuffled, s
     assert verdict.figures["signal_use"] == pytest.approx(use)
 
 
+def test_next_to_nothing_lost_is_told_without_a_sign():
+    assert _use(1.2, 1.1999).reason.startswith("0% of the gain")
+
+
 @pytest.mark.parametrize("real", [1.59, 1.6, 1.8])
 def test_signal_use_says_so_when_there_is_no_gain_to_explain(real):
     verdict = _use(real, 1.7)

@@ -79,6 +79,12 @@ def test_a_mask_may_be_an_array(tmp_path):
     assert read_mask(tmp_path / "m.npy").tolist() == [[True, False]]
 
 
+def test_a_file_that_is_no_picture_is_told_in_words(tmp_path):
+    (tmp_path / "notes.md").write_text("# no picture")
+    with pytest.raises(DamagedDataError, match=r"notes\.md: this is no picture that Pillow knows$"):
+        read_image(tmp_path / "notes.md", "left")
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(WorldError, match=r"gone\.png: No such file") as refused:
         read_image(tmp_path / "gone.png")

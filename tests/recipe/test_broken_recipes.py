@@ -135,6 +135,7 @@ PLUGINS = [
     Case("option that the plugin refuses", MODEL, MODEL + "\n¦depth = 3", "'depth': 3 is odd"),
     Case("choice of an option", 'size = "S"', '¦size = "nana"', "expected 'nano', 'S' or 'M'", "nano"),
     Case("item of an option", MODEL, MODEL + '\nrates = [0.5, ¦"x"]', "'rates[1]' is the text 'x'; expected a number"),
+    Case("too few items", MODEL, MODEL + "\n¦crop = [64]", "item 2 of 'crop' is missing"),
     Case("option with two readings", MODEL, MODEL + "\n¦threshold = []", "expected a whole number or 'auto'"),
     Case(
         "option of a nested table",

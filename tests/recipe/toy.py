@@ -19,6 +19,7 @@ class ToyModel(BaseModel):
     size: Literal["nano", "S", "M"] = "nano"
     depth: int = Field(default=2, ge=1)
     rates: tuple[float, ...] = ()
+    crop: tuple[int, int] | None = None
     threshold: int | Literal["auto"] = "auto"
 
     @field_validator("depth")

@@ -85,7 +85,7 @@ def write_png(path: Path, raw: NDArray[Any]) -> None:
 
 def _decoded(path: Path, array: str, palette: bool) -> NDArray[Any]:
     try:
-        from PIL import Image
+        from PIL import Image, UnidentifiedImageError
     except ImportError as error:
         raise installed_with("stereo", "pictures are read with Pillow", error) from error
 
@@ -106,6 +106,8 @@ def _decoded(path: Path, array: str, palette: bool) -> NDArray[Any]:
                 if file.mode in ("1", "CMYK", "YCbCr", "HSV", "LAB"):
                     file = file.convert("L" if file.mode == "1" else "RGB")
                 return np.asarray(file)
+        except UnidentifiedImageError as error:  # its own words name an object in memory
+            raise ValueError("this is no picture that Pillow knows") from error
         except Image.DecompressionBombError as error:
             raise ValueError(str(error)) from error
 
