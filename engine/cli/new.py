@@ -68,12 +68,17 @@ def _words(name: str, kind: Kind) -> dict[str, str]:
 
     from engine import __version__, api
     from engine.errors import InputError
+    from engine.plugins import load
+    from engine.registered import SINGULAR
 
     package = name.replace("-", "_")
     if not re.fullmatch(r"[a-z][a-z0-9_-]*[a-z0-9]", name) or keyword.iskeyword(package):
         raise InputError(f"{name!r} cannot name a package", "small letters, digits and '-', such as thermal-correction")
     if find_spec(package) is not None:
         raise InputError(f"there is a Python module {package!r} already", f"another name, such as my-{name}")
+    for registered, singular in SINGULAR.items():
+        if singular.replace(" ", "") == kind and (taken := load().find(registered, name)) is not None:
+            raise InputError(f"{taken} is there already", f"another name, such as my-{name}")
     module, ending = MODULES[kind]
     spoken = "".join(part.capitalize() for part in package.split("_"))
     return {

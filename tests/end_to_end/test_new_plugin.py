@@ -134,6 +134,7 @@ def test_its_readme_says_how_it_is_used_and_its_files_are_in_order(installed: Pa
         ("Thermal", "'Thermal' cannot name a package"),
         ("class", "'class' cannot name a package"),
         ("torch", "there is a Python module 'torch' already"),
+        ("sequence", "loss 'sequence' of plugin 'stereo'"),
     ],
 )
 def test_a_name_that_cannot_be_one_is_refused(engine: Command, tmp_path: Path, name: str, words: str) -> None:
