@@ -29,7 +29,7 @@ lint: $(VENV)/.installed-dev
 
 # The documentation as a site: build/site, to be read with `python -m http.server --directory build/site`.
 docs: $(VENV)/.installed-dev
-	$(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 # constraints.txt holds the versions that the figures in README were measured with.
 $(VENV)/.installed: pyproject.toml constraints.txt

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import events
+from engine.data.loader import as_source
 from engine.errors import (
     DivergedError,
     EngineError,
@@ -19,6 +20,7 @@ from engine.errors import (
     nearest,
 )
 from engine.files import file_digest, read_json
+from engine.reading import fields_of, reading
 from engine.recipe.schema import Stage
 from engine.registered import SINGULAR
 from engine.runs import directory
@@ -30,6 +32,7 @@ from engine.stages.reuse import decide, made_before
 from engine.stages.runner import WEIGHTS, StageRun, finished
 from engine.stages.session import Session
 from engine.stages.taking import take_over
+from engine.system import System
 from engine.training.evaluate import OWN, check_ablation, own_ablations
 from engine.training.interrupt import ECHO, stop_on_signal
 from engine.training.parallel import check_parallel
@@ -115,6 +118,19 @@ def preflight(session: Session) -> None:
     check_files(session)
     session.check_scenes()
     check_samples(session)
+    check_signal(session, outline)
+
+
+def check_signal(session: Session, outline: System) -> None:
+    """InputError where a stage has an injection whose signal the data do not bring: that stage may begin days later."""
+    if outline.corrector is None or not any(stage.injection for stage in session.recipe.stages):
+        return
+    for split in ("train", "val"):
+        source = as_source(session.dataset(split))
+        sample = fields_of(source.first(partial(source.sample, rng=None)), str(source))
+        with reading(outline.names[1]):
+            for name in outline.corrector.signal:
+                sample[name]
 
 
 def check_files(session: Session) -> None:

@@ -33,7 +33,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (site,) = (folder / "venv" / "lib").glob("python*/site-packages")
     for path in (Path(each) for each in sys.path if Path(each).name == "site-packages"):
         for package in path.iterdir():
-            if not (site / package.name).exists() and not package.name.startswith(OWN) and package.suffix != ".pth":
+            own = package.name.startswith(OWN) or package.suffix == ".pth" or _is_a_plugin(package)
+            if not own and not (site / package.name).exists():
                 (site / package.name).symlink_to(package)
     source = folder / "source"  # where pip may leave what it builds
     source.mkdir()
@@ -47,6 +48,12 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert made.returncode == 0, made.stderr
     pip(folder, *(folder / f"my-{kind}" for kind in KINDS))
     return folder
+
+
+def _is_a_plugin(package: Path) -> bool:
+    """Whether it says that it is a plugin of the engine: one of the developer's own, from the tutorial."""
+    entries = package / "entry_points.txt"
+    return entries.is_file() and "[engine]" in entries.read_text()
 
 
 def pip(folder: Path, *distributions: Path) -> None:

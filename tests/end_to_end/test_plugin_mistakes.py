@@ -101,8 +101,13 @@ def engine_models(register):
     add("sure", lambda made: replace(made, confidence=made.value[:, 0]))
 
 
+class Elsewhere(ToyInjection):
+    signal = ("siganl",)
+
+
 @hookimpl
 def engine_injections(register):
+    register("elsewhere", BoundOptions, Elsewhere)
     register("raises", BoundOptions, wrong(ToyInjection, lambda made: fail(KeyError("own"))))
     register("wide", BoundOptions, wrong(ToyInjection, lambda made: made.base.corrected(made.raw[..., :1], made.raw)))
     register("one", BoundOptions, wrong(ToyInjection, lambda made: made.base.corrected(0 * made.raw.mean(), made.raw)))
@@ -226,6 +231,16 @@ def test_a_part_that_fails_is_named(
     done = engine("run", mistaken(stage=[STAGE_A, STAGE_B], **changes))
     assert any(words in line for line in errors(done)), done.err
     assert done.code == code
+
+
+def test_a_signal_that_the_data_do_not_bring_is_told_before_the_first_stage(
+    engine: Command, mistaken: WriteRecipe
+) -> None:
+    done = engine("run", mistaken(stage=[STAGE_A, STAGE_B], injection={"plugin": "elsewhere"}))
+    assert done.code == 2
+    assert "the injection elsewhere reads field 'siganl', which data.train (toy) does not bring" in done.err
+    assert "Did you mean 'signal'?" in done.err
+    assert "stage A" not in done.out
 
 
 GATES = [
