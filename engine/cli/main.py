@@ -53,6 +53,7 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except USAGE_ERROR as error:
+            error.message = error.message.removeprefix("Value error, ")  # what pydantic puts before a wrong choice
             proposed = {name.lstrip("-"): name for name in getattr(error, "possibilities", None) or ()}
             if proposed:  # the two dashes alone make short names alike
                 near = nearest(str(getattr(error, "option_name", "")).lstrip("-"), list(proposed))

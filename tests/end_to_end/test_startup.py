@@ -108,6 +108,12 @@ def test_an_unknown_option_is_answered_with_those_that_are_like_it(
     assert done.err.splitlines()[-1] == f"Error: No such option: {words[-1]} {proposed}".rstrip()
 
 
+def test_a_wrong_choice_is_told_with_the_right_ones(engine: Command) -> None:
+    done = engine("new", "recipe", "x.toml", "--warp", "true")
+    assert done.code == 2
+    assert done.err.splitlines()[-1] == "Error: Invalid value for '--warp': 'true' is not one of 'gt', 'pred'."
+
+
 @pytest.fixture
 def outlines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where this test's outlines are kept."""
