@@ -62,8 +62,8 @@ def recipe(
 
         engine new recipe mine.toml
 
-        engine new recipe mine.toml --model s2m2 --injection polarization --data polarized_scenes
-        --loss disparity_smooth_l1 --metric epe --set injection.max_correction=6
+        engine new recipe mine.toml --model NAME --injection NAME --data NAME --loss NAME --metric NAME
+        --set injection.KEY=VALUE
     """
     from engine.cli.asking import NONE, Asking
     from engine.cli.check import check_globs

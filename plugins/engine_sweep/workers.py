@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import wait
@@ -116,9 +115,9 @@ def _worker(sweep: Sweep, number: int, permits: Semaphore, endings: SimpleQueue,
     except EngineError as error:
         endings.put((error.exit_code, str(error), error.advice if isinstance(error, InputError) else ""))
         sys.exit(error.exit_code)
-    except Exception:
-        endings.put((WorldError.exit_code, traceback.format_exc(), ""))
-        raise
+    except OSError as error:  # a full disk, a folder that may not be written to
+        endings.put((WorldError.exit_code, str(error), ""))
+        sys.exit(WorldError.exit_code)
 
 
 def _leave_with_parent() -> None:

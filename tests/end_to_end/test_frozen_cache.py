@@ -348,59 +348,6 @@ def test_options_of_the_data_make_another_store_even_where_weights_and_first_sam
     assert len(list(cache.glob("*.zarr"))) == 2
 
 
-CONFIGURED = """
-from pathlib import Path
-
-from engine.hookspecs import hookimpl
-from engine.prediction import Prediction
-from toy_plugin import BaseOptions, ToyBase
-
-
-class Options(BaseOptions):
-    config: Path
-
-
-class Configured(ToyBase):
-    def __init__(self, options):
-        super().__init__(options)
-        self.factor = float(options.config.read_text())
-
-    def forward(self, batch):
-        return Prediction(self.factor * super().forward(batch).value)
-
-
-@hookimpl
-def engine_models(register):
-    register("configured", Options, Configured, target="target")
-"""
-
-
-def test_an_edited_file_that_the_model_names_makes_another_store(
-    engine: Command, toy_recipe: WriteRecipe, tmp_path: Path, cache: Path
-) -> None:
-    (tmp_path / "configured.py").write_text(CONFIGURED)
-    alone = {**STAGE_B, "cache": "on"}
-    del alone["init"]  # so that the base's weights are the same
-    model = {"plugin": "configured", "config": "factor"}
-    recipe = toy_recipe(**QUIET, plugins=[str(PLUGIN), "configured.py"], model=model, stage=[alone])
-    for factor in ("1.0", "2.0"):
-        (tmp_path / "factor").write_text(factor)
-        assert engine("run", recipe).code == 0
-    assert len(list(cache.glob("*.zarr"))) == 2
-
-
-def test_an_edited_plugin_makes_another_store(
-    engine: Command, toy_recipe: WriteRecipe, tmp_path: Path, cache: Path
-) -> None:
-    recipe = toy_recipe(**CACHED)
-    edited = tmp_path / "edited.py"
-    recipe.write_text(recipe.read_text().replace(str(PLUGIN), str(edited)))
-    for line in ("", "# the same class, which may answer otherwise now\n"):
-        edited.write_text(PLUGIN.read_text() + line)
-        assert engine("run", recipe).code == 0
-    assert len(list(cache.glob("*.zarr"))) == 2
-
-
 @pytest.mark.parametrize("command", ["check", "run"])
 def test_a_stage_whose_base_trains_is_refused_with_its_place(
     engine: Command, toy_recipe: WriteRecipe, tmp_path: Path, command: str
