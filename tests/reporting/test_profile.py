@@ -49,8 +49,10 @@ def test_every_part_is_accounted_with_its_calls(engine: Command, toy_recipe: Wri
     evaluations = found["event log", "engine_evaluated"]  # of 10 samples, in batches of 8 and 2
     assert found["toy_plugin.py", "loss square"] == 12 + 6 + 2, "steps, and a batch to prove gradients on"
     noted = 2 * 2  # the first sample of both sets, by which a later run tells whether a finished stage is still its own
+    asked = 2  # the first sample of both sets before the run, whether it brings the injection's signal
     drawn = 4 * 3  # for the report, before the first stage and after each
-    assert found["toy_plugin.py", "data set toy, sample"] == 4 * (12 + 6 + 2) + 10 * evaluations + noted + drawn
+    trained = 4 * (12 + 6 + 2)
+    assert found["toy_plugin.py", "data set toy, sample"] == trained + 10 * evaluations + noted + asked + drawn
     assert found["toy_plugin.py", "picture toy"] == drawn
     assert found["toy_plugin.py", "metric error"] == 2 * (evaluations + 4), "four of them told of the base alone too"
     assert found["toy_plugin.py", "model toy, forward"] >= 12 + 1 + 2 * (evaluations - 4)
