@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -88,8 +89,7 @@ def sweep(
     asked, own = planned(recipe, fixed, swept, metric, maximize, pruner, prune_after, seed, runs)
     if resume and not asked.folder.is_dir():
         raise InputError(f"there is no sweep {asked.folder} to go on with", "the same command without --resume")
-    say: Callable[[str], None] = lambda text: typer.echo(text, err=json)  # noqa: E731  # as short as it is
-    search(asked, own, trials, workers, say, json)
+    search(asked, own, trials, workers, partial(typer.echo, err=json), json)
     if json:
         from engine_sweep.results import DOCUMENT
 
