@@ -120,7 +120,7 @@ def test_a_plan_tells_what_the_command_tells(recipe: Recipe, engine: Command, tm
     assert planned.stages[1].trainable_parameters == 3
     assert planned.stages[1].warp == (1.0, 1.0)
     told = json.loads(engine("plan", tmp_path / "toy.toml", "--json").out)
-    assert told == {"name": planned.name, "weights": "fresh weights", "stages": told["stages"]}
+    assert told == {"name": planned.name, "weights": "fresh weights", "missing": [], "stages": told["stages"]}
     assert json.dumps([vars(stage) for stage in planned.stages], default=str) == json.dumps(told["stages"])
     (cost, _) = library.plan(recipe, measure=True).costs
     assert cost.steps == 4

@@ -62,7 +62,12 @@ def plan(
     session = open_session(asked, console(as_json=json or measured))
     found = planned(session, runs, processes)
     if json:
-        about = {"name": found.name, "weights": found.weights, "stages": [vars(stage) for stage in found.stages]}
+        about = {
+            "name": found.name,
+            "weights": found.weights,
+            "missing": [vars(problem) for problem in found.missing],
+            "stages": [vars(stage) for stage in found.stages],
+        }
         print_json({**about, **(_costs(session) if measured else {})})
         return
     size = f"{sum(found.parameters.values()):,} parameters"
@@ -70,6 +75,8 @@ def plan(
         f"[bold]{found.name}[/bold], starting from {escape(found.weights)}, {size}",
         soft_wrap=True,
     )
+    for problem in found.missing:
+        out.print(f"  not there yet: {problem}", soft_wrap=True, markup=False)
     for stage, told in zip(asked.stages, found.stages, strict=True):
         for line in [*_about(stage), f"  {escape(_decided(told))}"]:
             out.print(line, soft_wrap=True, markup=True)

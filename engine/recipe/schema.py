@@ -380,6 +380,12 @@ class Recipe(Table):
 
     _nodes: Node | None = PrivateAttr(default=None)
     _registry: Plugins | None = PrivateAttr(default=None)
+    _data_paths: tuple[Node, ...] = PrivateAttr(default=())
+
+    @property
+    def data_paths(self) -> tuple[Node, ...]:
+        """The files and folders that its data sets name, absolute, at every depth; not those that are defaults."""
+        return self._data_paths
 
     @property
     def registry(self) -> Plugins:
