@@ -24,6 +24,7 @@ from engine.plugins import Plugins
 from engine.prediction import Batch, Prediction
 from engine.recipe.schema import Recipe, Stage
 from engine.stages.damaged import DamagedSamples
+from engine.stages.not_finite import NotFinite, warning
 from engine.system import System, Warp
 from engine.training.evaluate import evaluate, predictions
 from engine.training.exporting import Exporting, Stopwatch, exported
@@ -291,9 +292,14 @@ class Session:
         if exports:
             pairs = exported(pairs, exports, Stopwatch(system, self.device))
             metrics = metrics if self.brings(split, [system.target]) else []
-        evaluation = evaluate(pairs, metrics, gather_object)
+        seen = NotFinite()
+        evaluation = evaluate(seen.passing(pairs), metrics, gather_object)
         if not evaluation.ids:
             raise self._datasets[split].unreadable()
+        told = warning(str(self._datasets[split]), gather_object(seen.counts()))
+        if told is not None and told.text not in self._told:
+            self.emit(told)
+            self._told.add(told.text)
         return evaluation
 
     def _until_stopped(
