@@ -145,6 +145,11 @@ class ConsoleReport:
             self.say(f"  {line}")
 
     @hookimpl
+    def engine_checkpoint_saved(self, event: events.CheckpointSaved) -> None:
+        if self._timeline is not None:
+            self._timeline.stepped(event)
+
+    @hookimpl
     def engine_stage_finished(self, event: events.StageFinished) -> None:
         if self._timeline is not None:
             self._timeline.finished(event)
