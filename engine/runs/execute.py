@@ -73,7 +73,8 @@ def execute(session: Session, folder: Path, resumed: bool, runs: Path | None = N
     gates: list[dict[str, Any]] = []
     status, message = "failed", "stopped by an error"
     # To the last line that is written: a signal that comes after the last step finds nothing to stop.
-    with stop_on_signal(ECHO if session.accelerator.num_processes > 1 else 0.0) as session.stop:
+    echo = ECHO if session.accelerator.num_processes > 1 else 0.0
+    with stop_on_signal(echo, session.on_stop if session.leads else None) as session.stop:
         try:
             stages = [(stage.name, stage.title, stage.steps) for stage in recipe.stages]
             asked = [(stage.name, gate.at, gate.check) for stage in recipe.stages for gate in stage.gates]

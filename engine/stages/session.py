@@ -45,7 +45,8 @@ Batches = Callable[[int, int], Iterator[Batch]]
 class Session:
     """A recipe at work. Data sets are built and prepared at first use, systems on request.
 
-    trace: what watches the batches of each stage, given them with the stage and its folder.
+    trace: what watches the batches of each stage, given them with the stage and its folder. on_stop: what tells at once
+    that a signal was heard, which the run heeds later.
     """
 
     recipe: Recipe
@@ -53,6 +54,7 @@ class Session:
     emit: Callable[[Any], None]
     stop: StopRequest = field(default_factory=StopRequest)
     trace: Callable[[Batches, Stage, Path], Batches] | None = None
+    on_stop: Callable[[str], None] | None = None
     _datasets: dict[str, Source] = field(default_factory=dict)
     _company: Company | None = None
     _told: set[str] = field(default_factory=set)
