@@ -219,7 +219,8 @@ PARTS = [
     (
         {"evaluate": {"metrics": [{"name": "odd"}], "key": ["odd"], "best": "odd"}},
         1,
-        "the metric odd_metric failed: TypeError: cannot unpack",
+        "the metric odd returned 3 for 'odd'; expected {name: (sum, count)}, two tensors of shape (8,) with a number"
+        " for each sample",
     ),
 ]
 

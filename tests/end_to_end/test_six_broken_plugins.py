@@ -75,6 +75,13 @@ IN_A_RUN = {
         "class Listing(ToyBase):\n    traits = ('axis',)\n\n\n" + BRINGS.replace("ToyBase", "Listing"),
         "the traits of the model broken are no table of texts: AttributeError: 'tuple' object has no attribute 'items'",
     ),
+    "measures_a_wrong_thing": (
+        "def mean(prediction, batch):\n    return prediction.value.sum(), 1\n\n\n" + BRINGS + "@hookimpl\n"
+        "def engine_metrics(register):\n"
+        "    register('wrong', BaseOptions, lambda options: mean, produces=lambda options: ['wrong'])\n",
+        "the metric wrong returned (a tensor of shape (), 1); expected {{name: (sum, count)}}, two tensors of shape"
+        " (8,) with a number for each sample",
+    ),
     "returns_a_wrong_shape": (
         "class Flat(ToyBase):\n    def forward(self, batch):\n        made = super().forward(batch)\n"
         "        return type(made)(made.value[:, 0])\n\n\n" + BRINGS.replace("ToyBase", "Flat"),
@@ -173,7 +180,7 @@ OF_PARTS = [
     (
         "metric",
         {"evaluate": {"metrics": [{"name": "broken"}], "key": ["broken"], "best": "broken"}},
-        "the metric metric failed: AttributeError: 'NoneType' object has no attribute 'sum'",
+        "the metric broken failed: AttributeError: 'NoneType' object has no attribute 'sum'",
     ),
     (
         "gate",
@@ -267,8 +274,13 @@ def test_what_breaks_in_a_run_ends_it_in_one_sentence(
     else:
         file.write_text(HEAD + text)
     often = {"log_every": 1, "checkpoint_every": 2}
+    metrics = [{"name": "wrong"}] if "engine_metrics" in text else []
     recipe = toy_recipe(
-        plugins=FILES[: 1 if installed else 2], model={"plugin": "broken"}, stage=[STAGE_A], train=often
+        plugins=FILES[: 1 if installed else 2],
+        model={"plugin": "broken"},
+        stage=[STAGE_A],
+        train=often,
+        evaluate={"metrics": [{"name": "error"}, *metrics]},
     )
     done = engine("run", recipe)
     assert done.code == 1
