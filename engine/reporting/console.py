@@ -170,5 +170,8 @@ class ConsoleReport:
         if event.summary:
             self.console.print(summary_table(event.summary, self.key))
         if event.gates:
-            self.console.print(gate_table(event.gates))
+            # What to do about the one that stopped the run is said by the error that follows.
+            self.console.print(
+                gate_table([{**gate, "advice": ""} if gate["action"] == "stop" else gate for gate in event.gates])
+            )
         self.say(end(event))

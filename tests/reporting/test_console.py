@@ -95,6 +95,19 @@ def test_a_resumed_run_lists_what_gates_said_before(
     assert len(re.findall(r"^ [ABC] .*reused", reused, re.MULTILINE)) == 3
 
 
+@pytest.mark.parametrize("how", [(), ("--json",), ("--quiet",)])
+def test_what_a_gate_that_stops_the_run_advises_is_said_once_and_last(
+    engine: Command, toy_recipe: WriteRecipe, how: tuple[str, ...]
+) -> None:
+    done = engine("run", toy_recipe(stage=[{**STAGE_A, "gate": [threshold(max=0.001)]}]), *how)
+    assert done.code == 4
+    told = words(done.out + done.err)
+    assert re.search(r"gate threshold at exit of A: FAIL, error 0\.\d+ > 0\.001; the run stops here", told)
+    advice = "train longer, or give the gate a limit that the task can reach"
+    assert re.search(r"error gate 'threshold' at the exit of stage A says fail: error 0\.\d+ > 0\.001 " + advice, told)
+    assert told.count("train longer") == 1
+
+
 def test_quiet_tells_only_what_somebody_must_know(engine: Command, toy_recipe: WriteRecipe) -> None:
     done = engine("run", toy_recipe(stage=GATED), "--quiet")
     assert done.code == 0, done.err
