@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,10 @@ class StageStarted:
     total: int
     steps: int
     source: str
+
+
+NOTHING_FROZEN = hashlib.sha256().hexdigest()
+"""The digest of a stage in which nothing is frozen."""
 
 
 @dataclass(frozen=True)

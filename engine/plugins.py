@@ -15,7 +15,6 @@ import inspect
 import os
 import re
 import sys
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -30,7 +29,7 @@ from pydantic import BaseModel
 from engine import api, events, hookspecs
 from engine.accounting import Account
 from engine.errors import EngineError, InputError, PluginError, Problem, nearest
-from engine.registered import SINGULAR, Command, Kind, Registered, check, check_command, guarded
+from engine.registered import PACKAGES, SINGULAR, Command, Kind, Registered, check, check_command, guarded
 
 HOOK_OF_EVENT: Mapping[type, str] = {
     events.RunStarted: "engine_run_started",
@@ -227,7 +226,7 @@ class Plugins:
                     brought += self._brought(kind, name, distribution)
                 brought += self._brought_commands(name, distribution)
         except EngineError as error:
-            mistakes = [f"{error}{_line_in(distribution, error)}"]
+            mistakes = [str(error)]
         if mistakes:
             if self._manager.has_plugin(name):
                 self._manager.unregister(name=name)
@@ -311,6 +310,7 @@ def load(extra: Sequence[Path] = ()) -> Plugins:
     for name, module in BUILTINS.items():
         plugins.add_installed(name, OWN_DISTRIBUTION, partial(importlib.import_module, module))
     for entry in sorted(importlib.metadata.entry_points(group=GROUP), key=_own_first):
+        PACKAGES.add(re.split(r"\W", entry.value, maxsplit=1)[0])  # `entry.module` raises for one that is malformed
         plugins.add_installed(entry.name, _distribution(entry.dist) or "unknown distribution", entry.load)
     problems = [Problem(str(path), reason) for path in extra for reason in plugins.add_path(path)]
     if problems:
@@ -349,6 +349,7 @@ def _import_file(path: Path) -> ModuleType:
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
+    PACKAGES.add(name)
     sys.modules[name] = module  # before it runs: dataclasses and pickle look their module up here
     try:
         spec.loader.exec_module(module)
@@ -356,13 +357,6 @@ def _import_file(path: Path) -> ModuleType:
         del sys.modules[name]  # a half-run module must not be found by the next load
         raise
     return module
-
-
-def _line_in(file: str, error: BaseException) -> str:
-    """' (file:line)' of the deepest frame in the plugin's own file, when the failure passed through it."""
-    frames = traceback.extract_tb(error.__cause__.__traceback__) if error.__cause__ else []
-    lines = [frame.lineno for frame in frames if frame.filename == file]
-    return f" ({file}:{lines[-1]})" if lines else ""
 
 
 def _check_version(module: object) -> None:

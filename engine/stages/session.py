@@ -199,9 +199,10 @@ class Session:
         return done
 
     @cached_property
-    def metrics(self) -> list[Metric]:
-        """The recipe's metrics."""
-        return [self.plugins.get("metrics", each.name).build(each.options) for each in self.recipe.evaluate.metrics]
+    def metrics(self) -> list[tuple[str, Metric]]:
+        """The recipe's metrics, each with its name in the recipe."""
+        get = self.plugins.get
+        return [(each.name, get("metrics", each.name).build(each.options)) for each in self.recipe.evaluate.metrics]
 
     def bare_system(self) -> System:
         """The system with fresh weights drawn from the recipe's seed, on the current default device."""

@@ -89,7 +89,12 @@ BROKEN_PROMISES = [
     ("loss", "Undocumented", "its_options_document_themselves", "sharpness of Undocumented is not described; Field("),
     ("loss", "Undocumentd", "it_is_registered", "no plugin brings the loss 'Undocumentd'. Did you mean 'Undocumented'"),
     ("metric", "MeasuringTheBatch", "a_sample_counts_the_same_alone", "measure each sample by itself"),
-    ("metric", "ForTheWholeBatch", "it_gives_a_sum_and_a_count", "has a sum and a count of shapes () and (); (2,), on"),
+    (
+        "metric",
+        "ForTheWholeBatch",
+        "it_gives_a_sum_and_a_count",
+        "it returned (a tensor of shape (), a tensor of shape ()) for 'error'; expected {name: (sum, count)}",
+    ),
     ("metric", "DrawingAMetric", "it_measures_the_same_twice", "error differs for the same prediction; draw nothing"),
     ("metric", "SummingUp", "it_measures_the_same_twice", "error differs for the same prediction; draw nothing, rem"),
     ("metric", "WritingToWhatItMeasures", "it_changes_nothing", "it writes to target, value; work on a copy"),
