@@ -48,8 +48,8 @@ class Mix:
             each.prepare(progress)
 
     def scenes(self) -> Sequence[str]:
-        """The scenes of the sets that name theirs."""
-        return sorted({scene for each in self.sets for scene in each.scenes() or ()})
+        """The scenes of the sets that name theirs, one set after the other."""
+        return [scene for each in self.sets for scene in each.scenes() or ()]
 
     def sample(self, index: int, rng: np.random.Generator | None) -> Sample:
         """A sample of the draw, or number `index` of all sets in a row without `rng`.
