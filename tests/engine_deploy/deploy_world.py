@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
+from conftest import Command
 from forked import Outcome
 from pydantic import BaseModel
 from torch import nn
@@ -66,6 +69,18 @@ def write_recipe(folder: Path, **changes: Any) -> Path:
 def trained(folder: Path, **changes: Any) -> Path:
     """The directory of a finished run."""
     return engine.run(engine.load_recipe(write_recipe(folder, **changes)), runs=folder / "runs").path
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a toy recipe has trained."""
+    return trained(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture
+def deploy(engine: Command) -> Command:
+    """deploy("export", run, file): a command of the package."""
+    return partial(engine, "deploy")
 
 
 def rows(done: Outcome) -> list[dict[str, Any]]:

@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from pathlib import Path
 
+import deploy_world
 import engine_deploy.onnx_file
 import onnx
 import onnxruntime
 import pytest
 import torch
 from conftest import Command
-from deploy_world import rows, trained, write_recipe
+from deploy_world import rows, write_recipe
 from engine_deploy.export import export, quantised
 
 import engine
 
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained(tmp_path_factory.mktemp("run"))
-
-
-@pytest.fixture
-def deploy(engine: Command) -> Command:
-    """deploy("export", run, file): a command of the package."""
-    return partial(engine, "deploy")
+run, deploy = deploy_world.run, deploy_world.deploy
 
 
 @pytest.fixture(scope="module")
