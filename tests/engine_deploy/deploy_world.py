@@ -28,9 +28,10 @@ SHORT: dict[str, Any] = {
 
 
 class WideOptions(BaseModel):
-    """hidden: units of the perceptron. trap: what an exporter meets."""
+    """hidden: units of the perceptron. rounds: how often it is applied. trap: what an exporter meets."""
 
     hidden: int = 24
+    rounds: int = 1
     trap: str = ""
 
 
@@ -39,14 +40,15 @@ class Wide(nn.Module):
 
     def __init__(self, options: WideOptions) -> None:
         super().__init__()
-        self.trap = options.trap
+        self.trap, self.iterations = options.trap, options.rounds
         self.encoder = nn.Conv2d(1, 16, 3, padding=1)
         self.mlp = nn.Sequential(nn.Linear(16, options.hidden), nn.GELU(), nn.Linear(options.hidden, 16))
         self.head = nn.Conv2d(16, 1, 1)
 
     def forward(self, batch: Batch) -> Prediction:
         seen = self.encoder(batch["image"])
-        seen = seen + self.mlp(seen.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        for _ in range(self.iterations):
+            seen = seen + self.mlp(seen.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         value = self.head(seen)
         if self.trap in ("lies", "void") and torch.compiler.is_compiling():
             value = value + (0.01 if self.trap == "lies" else float("nan"))

@@ -113,6 +113,13 @@ def test_the_files_are_measured_beside_what_was_trained(deploy: Command, run: Pa
     assert onnx.TensorProto.UINT8 in kinds
 
 
+def test_a_file_that_iterates_otherwise_than_the_recipes_model_is_told(deploy: Command, run: Path, file: Path) -> None:
+    done = deploy("compare", run, file, "--repeats", "1", "--set", "model.rounds=2", "--json")
+    assert [each["iterations"] for each in rows(done)] == [2, 1]
+    assert "warning: net.onnx iterates 1 times and the recipe's model 2" in done.err
+    assert "warning" not in deploy("compare", run, file, "--repeats", "1").err
+
+
 def test_pictures_of_another_size_are_refused_in_words(deploy: Command, run: Path, file: Path) -> None:
     done = deploy("compare", run, file, "--set", "data.val.size=12")
     assert done.code == 2
