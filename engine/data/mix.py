@@ -93,7 +93,10 @@ class Mix:
             found = [sizes[name] for sizes in self._sizes]
             if len(set(found)) > 1:
                 told = ", ".join(f"{size} in {each}" for size, each in zip(found, self.sets, strict=True))
-                raise InputError(f"field '{name}' differs in size: {told}", "give every set the same crop")
+                advice = (
+                    "cut each set of the mix to the same size: what is around the mix gets samples of one size only"
+                )
+                raise InputError(f"field '{name}' differs in size: {told}", advice)
         return self._fields
 
 
