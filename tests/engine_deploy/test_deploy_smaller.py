@@ -155,7 +155,7 @@ def test_files_of_another_system_damaged_ones_and_none_are_told(tmp_path: Path) 
     (tmp_path / "cut.safetensors").write_bytes((tmp_path / "other.safetensors").read_bytes()[:-3])
     with pytest.raises(WorldError, match=r"cut\.safetensors is damaged"):
         load(wide(0), tmp_path / "cut.safetensors")
-    with pytest.raises(WorldError, match="there is no weights file"):
+    with pytest.raises(WorldError, match="no weights file at"):
         load(wide(0), tmp_path / "none.safetensors")
 
 
