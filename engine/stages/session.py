@@ -15,7 +15,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from engine import events
-from engine.checkpoints.weights import load_system, read_labelled
+from engine.checkpoints.weights import load_system, read_weights
 from engine.contracts import Ablation, Dataset, Evaluation, Metric
 from engine.data.loader import Fixed, evaluation_batches
 from engine.data.source import Source
@@ -232,7 +232,7 @@ class Session:
             self._told.add(note.text)
         for path in (self.pretrained(), weights):
             if path is not None:
-                tensors, about = read_labelled(path)
+                tensors, about = read_weights(path)
                 report = load_system(system, tensors, f"{path.parent.name}/{path.name}")
                 level: Literal["info", "warning"] = "warning" if report.unexpected else "info"
                 self.emit(events.Note(level, f"weights {report}", report.to_dict()))

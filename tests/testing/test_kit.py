@@ -102,6 +102,7 @@ BROKEN_PROMISES = [
     ("dataset", "WithoutId", "it_has_samples_of_named_arrays", "sample 0 brings no id; it brings image, signal"),
     ("dataset", "WithLists", "it_has_samples_of_named_arrays", "the field 'signal' is a list; an array, float32 or b"),
     ("dataset", "InFloat64", "it_has_samples_of_named_arrays", "the field 'image' is float64 of shape (1, 8, 8); floa"),
+    ("dataset", "NamingEachSceneOnce", "its_scenes_are_one_a_sample", "`scenes` gives 2 names for 24 samples; the sce"),
     ("dataset", "DrawingFromElsewhere", "evaluation_is_fixed", "sample 0 without `rng` differs the second time: image"),
     ("dataset", "DrawingFromElsewhere", "chance_comes_from_rng_alone", "the same sample with the same `rng` differs"),
     ("dataset", "CountingItsCalls", "chance_comes_from_rng_alone", "draw from `rng` and from nothing else, and keep n"),

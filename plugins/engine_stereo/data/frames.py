@@ -93,9 +93,8 @@ class Frames:
         return len(self.frames)
 
     def scenes(self) -> list[str]:
-        """Their scenes by name, under the root."""
-        names = sorted({frame.scene for frame in self.frames})
-        return [f"{self.root}: {name}" for name in names] if self.root else names
+        """The scene of each frame by name, under the root."""
+        return [f"{self.root}: {frame.scene}" if self.root else frame.scene for frame in self.frames]
 
     def sample(self, index: int, rng: np.random.Generator | None) -> Sample:
         """Example `index`; `rng` draws the crop, which is in the middle without, and the augmentation.
