@@ -101,9 +101,7 @@ def _about(stage: Stage) -> list[str]:
     title = f" {escape(stage.title)}" if stage.title else ""
     aligned = "injection off" if stage.warp is None else f"aligned by {_warp(stage)}"
     rates = f"lr {train.optimizer.lr:g}" + "".join(f", {g.match} {g.lr:g}" for g in train.optimizer.groups)
-    rates += (
-        f", betas {train.optimizer.betas[0]:g} {train.optimizer.betas[1]:g}, decay {train.optimizer.weight_decay:g}"
-    )
+    rates += f", betas {train.optimizer.betas[0]:g} {train.optimizer.betas[1]:g}, decay {train.optimizer.weight_decay:g}, eps {train.optimizer.eps:g}"
     losses = " + ".join(f"{loss.weight:g} {loss.name}" for loss in train.losses)
     samples = train.batch_size * train.accumulate
     numbers = train.precision + (" compiled" if train.compile else "")

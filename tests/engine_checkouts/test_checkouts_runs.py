@@ -50,7 +50,8 @@ def test_short_runs_learn_one_pair_and_keep_their_last_step_in_four_kinds_of_fil
 ) -> None:
     recipe = one_stage(tmp_path, "foundation_stereo", HERE)
     one = {"data__train__count": 1, "train__batch_size": 1}
-    done = engine("run", recipe, *tiny(steps, **one, train__ema=0.5, train__optimizer__lr=1e-3))
+    adamw = {"train__optimizer__lr": 1e-3, "train__optimizer__betas": [0.8, 0.99], "train__optimizer__eps": 1e-7}
+    done = engine("run", recipe, *tiny(steps, **one, **adamw, train__ema=0.5))
     assert done.code == 0, done.err
     run = only_run(tmp_path, "foundation_stereo")
     losses = [event["loss"] for event in events_of(run, "step")]
@@ -69,7 +70,7 @@ def test_short_runs_learn_one_pair_and_keep_their_last_step_in_four_kinds_of_fil
     state = torch.load(last / "state.pt", weights_only=True)
     assert (state["progress"]["step"], int(state["averaged"])) == (steps, steps)
     (group,) = state["optimizer"]["param_groups"]
-    assert (group["betas"], group["weight_decay"], group["eps"]) == ((0.9, 0.999), 0.0, 1e-8)
+    assert (group["betas"], group["weight_decay"], group["eps"]) == ((0.8, 0.99), 0.0, 1e-7)
 
 
 def test_what_goes_wrong_in_model_data_and_loop_is_told_and_the_last_checkpoint_stays(
