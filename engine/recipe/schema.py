@@ -143,7 +143,8 @@ class Optimizer(Table):
     """How parameters change.
 
     name: the optimiser. lr: the learning rate at its highest. weight_decay: decoupled from the gradient. betas: how
-    slowly the two moments forget. eps: what is added to the root of the second. groups: other rates for some parameters; the first that matches one sets its rate.
+    slowly the two moments forget. eps: what is added to the root of the second moment. groups: other rates for some
+    parameters; the first that matches one sets its rate.
     """
 
     name: Literal["adamw"] = "adamw"
