@@ -30,6 +30,7 @@ PRESET_OF = {
     "foundation_stereo_pol": "foundation_stereo",
     "foundation_stereo_tiny": "foundation_stereo",
     "raft_stereo_pol": "raft_stereo",
+    "raft_stereo_tiny": "raft_stereo",
 }
 SCENES = {"count": "2", "height": "64", "width": "96"}
 TINY = {
