@@ -1,4 +1,4 @@
-"""The recipes hold what their contract asks, every option of MoGe's trainer has its key, and the guide's account is true."""
+"""Recipes hold what their contract asks, every option of MoGe's trainer has its key, and the guide is true."""
 
 from __future__ import annotations
 
