@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checkout_world import FOLDERS
+from checkout_world import FOLDERS, one_stage, tiny
 from conftest import Command, events_of, only_run
 
 import engine as library
@@ -109,3 +109,36 @@ def test_the_small_recipe_for_the_other_network_trains(engine: Command, tmp_path
     done = engine("run", RECIPES / "raft_stereo_tiny.toml", "--set", checkout, *sets)
     assert done.code == 0, done.err
     assert [event["step"] for event in events_of(only_run(tmp_path, "raft_stereo_tiny"), "checkpoint_saved")][-1] == 2
+
+
+LOSSES = {
+    "disparity_l1": {},
+    "disparity_smooth_l1": {"beta": 2.0},
+    "sequence": {"weights": [0.1, 0.5, 1.0], "average": "samples"},
+    "initial_disparity": {"at": "full"},
+    "disparity_edges": {"weight": 0.2},
+    "photometric": {"weight": 0.1},
+    "smoothness": {"weight": 0.02},
+}
+
+
+def test_every_loss_is_chosen_by_its_name_and_told_as_a_term(engine: Command, tmp_path: Path) -> None:
+    recipe = one_stage(tmp_path, "foundation_stereo", FOLDERS["foundation_stereo"])
+
+    def asked(losses: dict[str, dict[str, Any]]) -> list[str]:
+        tables = [
+            "{" + ", ".join(f"{key} = {json.dumps(value)}" for key, value in {"name": name, **more}.items()) + "}"
+            for name, more in losses.items()
+        ]
+        return ["--set", f"train.losses=[{', '.join(tables)}]"]
+
+    done = engine("run", recipe, *tiny(1), *asked(LOSSES))
+    assert done.code == 0, done.err
+    (step,) = events_of(only_run(tmp_path, "foundation_stereo"), "step")
+    assert step["terms"].keys() == LOSSES.keys()
+    assert step["loss"] == pytest.approx(sum(step["terms"].values()), rel=1e-5)
+    assert min(step["terms"].values()) > 0
+
+    twelve = engine("run", recipe, *tiny(1), *asked({"sequence": {"weights": [1.0] * 12}}))
+    assert twelve.code == 2
+    assert "has 12 weights, and the model made 3 estimates" in twelve.err

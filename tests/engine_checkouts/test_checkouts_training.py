@@ -17,8 +17,8 @@ from engine_checkouts.arguments import arguments, read_config
 from engine_checkouts.preset import Preset
 from engine_checkouts.presets import PRESETS
 from engine_checkouts.ship import ship
-from engine_stereo.options import InitialOptions, PhotometricOptions, SequenceOptions, SmoothnessOptions
-from engine_stereo.photometric import Photometric, Smoothness
+from engine_stereo.options import EdgeOptions, InitialOptions, PhotometricOptions, SequenceOptions, SmoothnessOptions
+from engine_stereo.photometric import Edges, Photometric, Smoothness
 from engine_stereo.sequence import Initial, Sequence
 
 from engine.prediction import Batch, Prediction
@@ -241,6 +241,24 @@ def test_a_fixed_pair_is_learnt_with_its_truth_and_without(loss: Callable[[Predi
         torch.nn.utils.clip_grad_norm_(made.parameters(), 1.0)
         optimizer.step()
     assert sum(errors[-5:]) / 5 < min(1.5, errors[0] / 4), errors
+
+
+def test_the_loss_of_edges_alone_learns_the_edges() -> None:
+    made, batch, edges = trainable(network(freeze_bn=False, max_disp=32)), slanted_pair(32, 64), Edges(EdgeOptions())
+    optimizer = torch.optim.AdamW([each for each in made.parameters() if each.requires_grad], lr=2e-3)
+    torch.manual_seed(0)
+    losses = []
+    for _ in range(30):
+        answer = made(batch)
+        estimates = [*answer.intermediates, answer.value]
+        first = F.interpolate(answer.features["initial"], scale_factor=4, mode="bilinear")
+        loss = sum(edges(Prediction(each), batch) for each in (first, *estimates))
+        losses.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(made.parameters(), 1.0)
+        optimizer.step()
+    assert sum(losses[-5:]) / 5 < losses[0] / 2, losses
 
 
 def test_the_two_commands_of_the_guide_run_with_a_small_data_set(engine: Command, tmp_path: Path) -> None:
