@@ -78,6 +78,15 @@ def test_the_largest_is_built_offline_in_seconds_and_has_the_published_number_of
         assert made.eval()(slanted_pair()).value.shape == (1, 1, 64, 96)
 
 
+def test_the_plan_prints_the_table_of_the_largest(engine: Command, tmp_path: Path) -> None:
+    path = one_stage(tmp_path, "foundation_stereo", FOLDERS["foundation_stereo"])
+    planned = engine("plan", path, "--set", "model.vit_size=vitl", "--set", "model.max_disp=416")
+    assert planned.code == 0, planned.err
+    rows = {row[0]: row[1:] for line in planned.out.splitlines() if len(row := line.split()) == 3}
+    assert rows["base"] == ["374,517,067", "37,575,562"]
+    assert rows["dino"] == ["335,315,649", "frozen"]
+
+
 @pytest.mark.parametrize(
     ("size", "total", "learns"), [("vits", 62_335_403, 37_550_314), ("vitb", 135_478_283, 38_007_498)]
 )

@@ -159,6 +159,20 @@ def test_events_report_means_rates_and_shares(engine: Command, toy_recipe: Write
         assert event["skipped"] == 0
 
 
+def test_what_is_told_of_several_steps_is_their_mean(engine: Command, toy_recipe: WriteRecipe) -> None:
+    told = {}
+    for every in (1, 5):
+        path = toy_recipe(stage=[STAGE_A], train={"log_every": every})
+        _, run = trained(engine, path, "--fresh", folder=f"every-{every}")
+        told[every] = events_of(run, "step")
+    for number, window in enumerate([told[1][:5], told[1][5:10], told[1][10:]]):
+        whole = told[5][number]
+        for figure in ("loss", "gradient_norm"):
+            assert whole[figure] == pytest.approx(sum(each[figure] for each in window) / len(window), rel=1e-6)
+        assert whole["learning_rate"] == window[-1]["learning_rate"]
+        assert whole["seconds_per_step"] > 0
+
+
 @pytest.mark.parametrize("policy", ["skip", "off"])
 def test_a_device_that_is_not_waited_for_learns_and_tells_the_same(
     engine: Command, toy_recipe: WriteRecipe, monkeypatch: pytest.MonkeyPatch, policy: str
