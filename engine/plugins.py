@@ -21,28 +21,32 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 from pydantic import BaseModel
 
-from engine import api, events, hookspecs
+from engine import api, hookspecs
 from engine.accounting import Account
 from engine.errors import EngineError, InputError, PluginError, Problem, nearest
 from engine.registered import PACKAGES, SINGULAR, Command, Kind, Registered, check, check_command, guarded
 
-HOOK_OF_EVENT: Mapping[type, str] = {
-    events.RunStarted: "engine_run_started",
-    events.StageStarted: "engine_stage_started",
-    events.StageFrozen: "engine_stage_frozen",
-    events.Step: "engine_step",
-    events.Evaluated: "engine_evaluated",
-    events.GateDecided: "engine_gate_decided",
-    events.CheckpointSaved: "engine_checkpoint_saved",
-    events.StageFinished: "engine_stage_finished",
-    events.RunFinished: "engine_run_finished",
-    events.Note: "engine_note",
+if TYPE_CHECKING:
+    from engine import events
+
+HOOK_OF_EVENT: Mapping[str, str] = {
+    "RunStarted": "engine_run_started",
+    "StageStarted": "engine_stage_started",
+    "StageFrozen": "engine_stage_frozen",
+    "Step": "engine_step",
+    "Evaluated": "engine_evaluated",
+    "GateDecided": "engine_gate_decided",
+    "CheckpointSaved": "engine_checkpoint_saved",
+    "StageFinished": "engine_stage_finished",
+    "RunFinished": "engine_run_finished",
+    "Note": "engine_note",
 }
+"""By the name of the event's class, so that commands in which nothing happens do not import them."""
 
 HOOKS = [name for name in vars(hookspecs) if name.startswith("engine_")]
 
@@ -157,7 +161,7 @@ class Plugins:
         """
         failures: list[EngineError] = []
         for each in [*self._slow_listeners(event), event]:
-            hook = HOOK_OF_EVENT[type(each)]
+            hook = HOOK_OF_EVENT[type(each).__name__]
             for listener in reversed(getattr(self._manager.hook, hook).get_hookimpls()):
                 self.account.begin(listener.plugin_name, hook)
                 try:
@@ -182,6 +186,8 @@ class Plugins:
 
     def _slow_listeners(self, event: object) -> Iterator[events.Note]:
         """At the end of a run, a warning for each plugin whose hooks took much of it."""
+        from engine import events
+
         if not isinstance(event, events.RunFinished):
             return
         for plugin, hooks in self.spent().items():

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from engine.contracts import Sample
 from engine.errors import InputError
 from engine_stereo.data.calibration import Calibration
 from engine_stereo.data.curate import curated
@@ -17,6 +16,8 @@ from engine_stereo.data.presets import Encoding
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from engine.contracts import Sample
 
 __all__ = ["LAYOUTS", "Frame", "Frames", "FramesOptions", "Layout", "MaskFile", "Polarization"]
 
