@@ -3,11 +3,15 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Iterator
 
 import pytest
+import torch
+from torch import distributed
 
 from engine.errors import InterruptedRunError
-from engine.training.interrupt import SIGNALS, StopRequest, stop_on_signal
+from engine.training import interrupt
+from engine.training.interrupt import SIGNALS, Agreement, Company, StopRequest, host_group, stop_on_signal
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -81,3 +85,38 @@ def test_a_signal_that_nothing_heeded_goes_to_the_handler_of_the_program() -> No
         assert heard == [signal.SIGINT], "what was heeded is told by the error"
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def among_devices(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[torch.Tensor]]:
+    """A group of one process that says that its devices speak NCCL, as on GPUs; what it is given to reduce."""
+    given: list[torch.Tensor] = []
+    reduce = distributed.all_reduce
+
+    def watched(tensor: torch.Tensor, *arguments: object, **more: object) -> object:
+        given.append(tensor)
+        return reduce(tensor, *arguments, **more)  # type: ignore[arg-type]
+
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    monkeypatch.setattr(distributed, "get_backend", lambda: distributed.Backend.NCCL)
+    monkeypatch.setattr(distributed, "all_reduce", watched)
+    monkeypatch.setattr(interrupt.atexit, "register", lambda *_: None)
+    host_group.cache_clear()
+    with torch.device("meta"):  # where a tensor is made that nobody has placed
+        yield given
+    host_group.cache_clear()
+    distributed.destroy_process_group()
+
+
+def test_processes_on_gpus_agree_from_host_to_host(among_devices: list[torch.Tensor]) -> None:
+    request = StopRequest()
+    agreement = Agreement(request, host_group())
+    company = Company(request, host_group())
+    assert host_group() is not distributed.group.WORLD
+    assert company.beat(True, "while one works")
+    request.note(signal.SIGUSR1, None)
+    assert not agreement.to_stop(), "the answer comes a step later"
+    assert agreement.to_stop()
+    with pytest.raises(InterruptedRunError, match="while one works"):
+        company.beat(True, "while one works")
+    assert {each.device.type for each in among_devices} == {"cpu"}
