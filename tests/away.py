@@ -132,7 +132,11 @@ def trained(what: Asked) -> Seen:
     _begin()
     torch.use_deterministic_algorithms(what.deterministic)
     with _MODE:
-        system = _system(what)
+        system = _system(what).eval()
+        with torch.no_grad():  # which also makes what is made once for each size
+            prediction = system(batch(), inject=what.injection is not None)
+            for name, options in what.metrics.items():
+                _built("metrics", name, options)(prediction, batch())
         selection = select(system, ["**"], what.frozen)
         freeze.apply(system, selection)
         settings = Train(log_every=10, **what.train)
@@ -159,20 +163,16 @@ def trained(what: Asked) -> Seen:
             selection=selection,
             losses=WeightedLosses([(name, 1.0, OWN.get(name) or _built("losses", name)) for name in what.losses]),
             batches=batches,
-            accelerator=SimpleNamespace(device=AWAY, num_processes=1, process_index=0, is_main_process=True),  # type: ignore[arg-type]
-            store=Nowhere(),  # type: ignore[arg-type]
+            accelerator=SimpleNamespace(device=AWAY, num_processes=1, process_index=0, is_main_process=True),
+            store=Nowhere(),
             emit=emit,
-            measure=lambda system, moment: None,  # type: ignore[arg-type, return-value]
+            measure=lambda system, moment: None,
             best_of=lambda evaluation: None,
             stop=StopRequest(),
             folder=Path(),
         )
         with watch:
             loop.train(task)
-        with torch.no_grad():
-            prediction = system.eval()(batch(), inject=stage.injection)
-            for name, options in what.metrics.items():
-                _built("metrics", name, options)(prediction, batch())
     return Seen(watch.waits[: reported[1]], frozenset(watch.operators))
 
 
@@ -188,7 +188,7 @@ def _begin() -> None:
         _setup_privateuseone_for_python_backend("away", Module())
         _MODE = FakeTensorMode(allow_non_fake_inputs=False)
         # A copied system, as an average is, holds tensors of the same mode.
-        FakeTensorMode.__deepcopy__ = lambda self, memo: self  # type: ignore[attr-defined]
+        FakeTensorMode.__deepcopy__ = lambda self, memo: self
 
 
 def _system(what: Asked) -> System:
