@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -40,10 +40,13 @@ ROOT = str(Path(__file__).parents[1])
 
 @dataclass(frozen=True)
 class Asked:
-    """What trains: a model, an injection, losses, each as (name, options); `frozen` and `train` as in a recipe."""
+    """What trains, as a recipe has it.
+
+    model: options of S2M2, None for a single convolution. injection: its name and options. metrics: name -> options.
+    """
 
     losses: Sequence[str]
-    model: Mapping[str, Any] = field(default_factory=dict)
+    model: Mapping[str, Any] | None = None
     injection: tuple[str, Mapping[str, Any]] | None = None
     frozen: Sequence[str] = ()
     train: Mapping[str, Any] = field(default_factory=dict)
@@ -84,9 +87,8 @@ class Watch(TorchDispatchMode):
         return func(*args, **more)
 
     def _note(self, func: Any) -> None:
-        own = [
-            each for each in traceback.extract_stack() if each.filename.startswith(ROOT) and each.filename != __file__
-        ]
+        stack = traceback.extract_stack()[:-2]
+        own = [each for each in stack if each.filename.startswith(ROOT) and "site-packages" not in each.filename]
         self.waits.append(f"{func} at {own[-1].filename}:{own[-1].lineno}")
 
 
@@ -106,6 +108,17 @@ class Module(_DummyBackendModule):
     def get_amp_supported_dtype(self) -> list[torch.dtype]:
         """Its lower precisions."""
         return [torch.bfloat16]
+
+
+class Convolution(nn.Conv2d):
+    """A base that is there at once."""
+
+    def __init__(self) -> None:
+        super().__init__(3, 1, 1)
+
+    def forward(self, batch: Batch) -> Prediction:
+        """The left view in one channel."""
+        return Prediction(super().forward(batch["left"]))
 
 
 class Nowhere:
@@ -193,7 +206,7 @@ def _begin() -> None:
 
 def _system(what: Asked) -> System:
     with torch.device(AWAY):
-        base = _built("models", "s2m2", {"size": "nano", "refine_iter": 1, **what.model})
+        base = _built("models", "s2m2", {"size": "nano", **what.model}) if what.model is not None else Convolution()
         injection = None if what.injection is None else _built("injections", *what.injection)
     return System(base, injection, "disparity")
 
