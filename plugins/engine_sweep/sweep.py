@@ -11,7 +11,7 @@ from typing import Any
 
 import engine
 from engine.errors import InputError, Problem, nearest
-from engine_sweep.space import Swept, override, value_at
+from engine_sweep.space import Swept, override, same, value_at
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def _ends(recipe: Path, fixed: Sequence[str], swept: Sequence[Swept]) -> Iterato
                 loaded.append(engine.load_recipe(recipe, [*fixed, *values]))
             except InputError as wrong:
                 problems += wrong.problems
-        if loaded and len(loaded) == len(each.ends()) and all(_work(one) == _work(loaded[0]) for one in loaded):
+        if loaded and len(loaded) == len(each.ends()) and all(same(_work(one), _work(loaded[0])) for one in loaded):
             expected = f"stage.NAME.{each.key.removeprefix('train.')}" if each.key.startswith("train.") else ""
             problems.append(Problem(f"--set {each.key}", "no stage takes its value from here", expected))
         yield from loaded
