@@ -184,4 +184,4 @@ def test_a_damaged_study_is_named(engine: Command, toy_recipe: WriteRecipe, tmp_
     (folder(tmp_path / "runs") / "study.db").write_bytes(b"no database at all, but long enough to be looked at" * 99)
     done = engine(*sweep)
     assert done.code == 1
-    assert "study.db cannot be read: " in done.err
+    assert "study.db cannot be read or written: " in done.err
