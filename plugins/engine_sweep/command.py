@@ -153,7 +153,9 @@ def _measured_on_the_way(asked: Sweep, own: Any) -> bool:
     return len(stages) > 1 or any((stage.train.evaluate_every or stage.steps) < stage.steps for stage in stages)
 
 
-def _none_ended(found: dict[str, Any]) -> GateRefusedError | DivergedError:
-    reasons = [trial["reason"] for trial in found["trials"]]
-    kind = DivergedError if all("not finite" in reason for reason in reasons) else GateRefusedError
-    return kind(f"none of {len(reasons)} trials came to its end; the last one: {reasons[-1]}")
+def _none_ended(found: dict[str, Any]) -> EngineError:
+    trials = found["trials"]
+    said = f"none of {len(trials)} trials came to its end; the last one: {trials[-1]['reason']}"
+    codes = {trial["exit"] for trial in trials}
+    alike = next((kind for kind in (InputError, DivergedError) if codes == {kind.exit_code}), GateRefusedError)
+    return alike(said)

@@ -94,7 +94,7 @@ def planned(
     seed: int,
     runs: Path,
 ) -> tuple[Sweep, Any]:
-    """The sweep and the recipe as it stands, once every end of every range has been loaded.
+    """The sweep and the recipe as it stands, once that has been planned and every end of every range been loaded.
 
     Raises InputError for all that is wrong with the recipe, a key, a range or the metric.
     """
@@ -104,6 +104,7 @@ def planned(
     if not own.stages:
         raise InputError(f"recipe '{own.name}' declares no stages, so there is nothing to train")
     ends = list(_ends(recipe, fixed, swept))
+    engine.plan(own, runs=runs)  # what is wrong without the trials' values is told before any of them
     metric = _metric(ends[0], metric)
     if maximize and metric == own.evaluate.best:
         raise InputError(f"the recipe says of {metric!r}, its evaluate.best, that the smallest is best")

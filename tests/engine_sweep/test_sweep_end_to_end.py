@@ -161,6 +161,32 @@ def test_a_gate_gives_trials_up_and_says_why(engine: Command, toy_recipe: WriteR
     assert "none of 2 trials came to its end; the last one: gate 'threshold'" in none.err
 
 
+EITHER = """
+from pydantic import BaseModel
+from toy_plugin import ToyLoss
+
+from engine.hookspecs import hookimpl
+
+
+class Either(BaseModel):
+    flag: bool | int
+
+
+@hookimpl
+def engine_losses(register):
+    register("either", Either, ToyLoss)
+"""
+
+
+def test_one_is_not_taken_for_true(engine: Command, toy_recipe: WriteRecipe, tmp_path: Path) -> None:
+    path = recipe(toy_recipe, tmp_path, train={"losses": [{"name": "either", "flag": 1}]})
+    (tmp_path / "signalling.py").write_text(EITHER)
+    done = engine("sweep", path, "--set", "train.losses.either.flag=choice(true,1)", "--trials", 1)
+    assert done.code == 0, done.err
+    document = found(tmp_path / "runs")
+    assert (document["own"], document["trials"][0]["values"]) == (0, {"train.losses.either.flag": "1"})
+
+
 ODD = """
 from pydantic import BaseModel, field_validator
 from toy_plugin import ToyLoss
@@ -198,6 +224,42 @@ def test_values_between_the_ends_that_the_recipe_refuses_are_a_trial_given_up(
         refused = trial["values"]["train.losses.odd.number"] == 2
         assert (trial["value"] is None) is refused
         assert trial["reason"].endswith("2 is even") is refused
+
+
+def test_values_with_which_a_run_cannot_begin_are_a_trial_given_up_and_the_sweep_goes_on(
+    engine: Command, toy_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    path, pruner = recipe(toy_recipe, tmp_path), ["--pruner", "none"]
+    names = ["--set", """stage.C.trainable=choice(["**"],["inection.**"])"""]
+    done = engine("sweep", path, *names, "--trials", 4, *pruner)
+    assert done.code == 0, done.err
+    trials = found(tmp_path / "runs")["trials"]
+    wrong = [trial for trial in trials if trial["values"]["stage.C.trainable"] == '["inection.**"]']
+    assert wrong, "the choice that cannot be was tried"
+    for trial in trials:
+        assert (trial["value"] is None) is (trial in wrong)
+        assert trial["exit"] == (2 if trial in wrong else 0)
+        refused = trial["reason"].startswith("these values are refused: --set stage.C.trainable=")
+        assert refused is (trial in wrong)
+    assert "pattern 'inection.**' matches no module" in wrong[0]["reason"]
+    more = engine("sweep", path, *names, "--trials", 5, *pruner)
+    assert more.code == 0, more.err
+    assert ": trials to do: 1\n" in more.out
+
+    never = ["--set", """stage.C.trainable=choice(["inection.**"],["bse.**"])"""]
+    none = engine("sweep", path, *never, "--trials", 2, *pruner)
+    assert none.code == 2
+    assert "none of 2 trials came to its end; the last one: these values are refused: " in none.err
+
+
+def test_a_recipe_that_is_wrong_without_any_trial_is_told_before_the_first(
+    engine: Command, toy_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    path = recipe(toy_recipe, tmp_path)
+    done = engine("sweep", path, "--set", RANGE, "--set", """stage.C.trainable=["inection.**"]""")
+    assert done.code == 2
+    assert "pattern 'inection.**' matches no module" in done.err
+    assert not (tmp_path / "runs").exists()
 
 
 def test_training_that_diverges_is_a_trial_given_up(engine: Command, toy_recipe: WriteRecipe, tmp_path: Path) -> None:
