@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -69,7 +70,12 @@ class Session:
             raise InputError("the engine does not train with DeepSpeed", "shard with accelerate's FSDP instead")
         # Unless it is told so, accelerate takes each of several processes without a GPU for a run of its own.
         several = int(os.environ.get("WORLD_SIZE", "1")) > 1
-        return Accelerator(cpu=several and not torch.accelerator.is_available(), mixed_precision="no")
+        accelerator = Accelerator(cpu=several and not torch.accelerator.is_available(), mixed_precision="no")
+        if accelerator.num_processes > 1 and torch.distributed.get_backend() == torch.distributed.Backend.GLOO:
+            # Else gloo's threads outlive the interpreter now and then, which aborts a process that has done well. Not
+            # so with NCCL, where a process that leaves the group waits for the others, and one of them may have died.
+            atexit.register(accelerator.end_training)
+        return accelerator
 
     @cached_property
     def damaged(self) -> DamagedSamples:
