@@ -56,6 +56,30 @@ def test_six_trials_interrupted_killed_and_gone_on_with_are_those_of_an_undistur
     assert len(runs) == 7, "one for the stages that are shared, and one a trial, interrupted or not"
 
 
+LATE = """
+import os
+import sys
+import time
+
+if "--multiprocessing-fork" in sys.orig_argv:
+    try:
+        os.mkdir("early")
+    except FileExistsError:
+        for _ in range(2400):
+            if os.path.exists("go"):
+                break
+            time.sleep(0.05)
+"""
+"""What Python runs as it starts: the first worker passes, the other one waits for a file, for two minutes at most."""
+
+
+def slow_to_start(folder: Path) -> dict[str, str]:
+    """The environment in which the second worker is slow to start; `go` in the folder lets it."""
+    (folder / "late").mkdir()
+    (folder / "late" / "sitecustomize.py").write_text(LATE)
+    return {"PYTHONPATH": os.pathsep.join([str(folder / "late"), *filter(None, [os.environ.get("PYTHONPATH")])])}
+
+
 def test_two_workers_share_the_first_stages_and_leave_when_the_first_process_is_stopped_or_killed(
     forks: Forks, toy_recipe: WriteRecipe, tmp_path: Path
 ) -> None:
@@ -66,9 +90,14 @@ def test_two_workers_share_the_first_stages_and_leave_when_the_first_process_is_
     wait_until(lambda: not is_held(folder(tmp_path / "runs") / LOCK), "the workers leave")
     assert over(tmp_path / "runs") < 6, "they stopped after their step, and not after the sweep"
 
-    stopped = forks.run(*sweep, "--workers", 2, folder=tmp_path, SWEEP_STOP="14 SIGINT parent")
+    late = slow_to_start(tmp_path)
+    stopping = forks.start(*sweep, "--workers", 2, folder=tmp_path, SWEEP_STOP="14 SIGINT parent", **late)
+    wait_until((tmp_path / "sent-14").exists, "the sweep is asked to stop")
+    (tmp_path / "go").touch()
+    stopped = stopping.wait()
     assert stopped.code == 5, stopped.err
     assert "the same command goes on" in stopped.err
+    assert "Traceback" not in stopped.err, "a worker that is still starting stops in words too"
     assert over(tmp_path / "runs") < 6
 
     ended = forks.run(*sweep, folder=tmp_path)
@@ -160,32 +189,13 @@ def test_a_worker_that_is_killed_is_what_the_sweep_tells_of(
     assert over(tmp_path / "runs") < 6, "the other one stopped after its step"
 
 
-LATE = """
-import os
-import sys
-import time
-
-if "--multiprocessing-fork" in sys.orig_argv:
-    try:
-        os.mkdir("early")
-    except FileExistsError:
-        for _ in range(2400):
-            if os.path.exists("go"):
-                break
-            time.sleep(0.05)
-"""
-"""What Python runs as it starts: the first worker passes, the other one waits for a file, for two minutes at most."""
-
-
 def test_a_worker_that_is_still_starting_counts_as_one_at_work_and_leaves_without_a_trial(
     forks: Forks, toy_recipe: WriteRecipe, tmp_path: Path
 ) -> None:
     sweep = ["sweep", recipe(toy_recipe, tmp_path), *SIX]
-    (tmp_path / "late").mkdir()
-    (tmp_path / "late" / "sitecustomize.py").write_text(LATE)
-    path = os.pathsep.join([str(tmp_path / "late"), *filter(None, [os.environ.get("PYTHONPATH")])])
-
-    killed = forks.run(*sweep, "--workers", 2, folder=tmp_path, SWEEP_STOP="9 SIGKILL parent", PYTHONPATH=path)
+    killed = forks.run(
+        *sweep, "--workers", 2, folder=tmp_path, SWEEP_STOP="9 SIGKILL parent", **slow_to_start(tmp_path)
+    )
     assert killed.code == -9
     busy = forks.run(*sweep, folder=tmp_path)
     assert busy.code == 1
@@ -194,13 +204,3 @@ def test_a_worker_that_is_still_starting_counts_as_one_at_work_and_leaves_withou
     wait_until(lambda: not is_held(folder(tmp_path / "runs") / LOCK), "the workers leave")
     begun = [path for path in folder(tmp_path / "runs").iterdir() if path.is_dir()]
     assert len(begun) <= 1 + over(tmp_path / "runs") + 1, "the shared stages, and one worker's trials and last trial"
-
-    (tmp_path / "early").rmdir()
-    (tmp_path / "go").unlink()
-    stopping = forks.start(*sweep, "--workers", 2, folder=tmp_path, SWEEP_STOP="14 SIGINT parent", PYTHONPATH=path)
-    wait_until((tmp_path / "sent-14").exists, "the sweep is asked to stop")
-    (tmp_path / "go").touch()
-    stopped = stopping.wait()
-    assert stopped.code == 5, stopped.err
-    assert "the same command goes on" in stopped.err
-    assert "Traceback" not in stopped.err
