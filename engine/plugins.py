@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -351,14 +352,16 @@ def _import_file(path: Path) -> ModuleType:
     if name in sys.modules:
         # A second load must give the same classes, or objects pickled for the workers would not be recognised.
         return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
+    loader = SourceFileLoader(name, str(path))
+    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
     assert spec
-    assert spec.loader
     module = importlib.util.module_from_spec(spec)
     PACKAGES.add(name)
     sys.modules[name] = module  # before it runs: dataclasses and pickle look their module up here
     try:
-        spec.loader.exec_module(module)
+        # Not by kept bytecode, which is taken for that of any file as long that was written in the same second: what
+        # runs would not be what a run's key is a digest of.
+        exec(loader.source_to_code(loader.get_data(str(path)), path), module.__dict__)
     except BaseException:
         del sys.modules[name]  # a half-run module must not be found by the next load
         raise
