@@ -151,7 +151,7 @@ def test_weights_are_measured_and_judged_as_the_commands_do(recipe: Recipe, engi
 def test_a_system_and_samples_are_at_hand_and_a_changed_system_is_measured(recipe: Recipe) -> None:
     done = engine.run(recipe)
     system = engine.load_system(recipe, weights=done.path)
-    trained = weights_of(done.path, "B")
+    trained, _ = engine.read_weights(done.path / "stage-B" / "weights.safetensors")
     assert not system.training
     assert all(torch.equal(tensor, trained[name]) for name, tensor in system.state_dict().items())
     first, second = engine.samples(recipe, 2)

@@ -15,7 +15,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from engine import events
-from engine.checkpoints.weights import load_system, read_labelled
+from engine.checkpoints.weights import load_system, read_weights
 from engine.contracts import Ablation, Dataset, Evaluation, Metric
 from engine.data.loader import Fixed, evaluation_batches
 from engine.data.source import Source
@@ -199,9 +199,10 @@ class Session:
         return done
 
     @cached_property
-    def metrics(self) -> list[Metric]:
-        """The recipe's metrics."""
-        return [self.plugins.get("metrics", each.name).build(each.options) for each in self.recipe.evaluate.metrics]
+    def metrics(self) -> list[tuple[str, Metric]]:
+        """The recipe's metrics, each with its name in the recipe."""
+        get = self.plugins.get
+        return [(each.name, get("metrics", each.name).build(each.options)) for each in self.recipe.evaluate.metrics]
 
     def bare_system(self) -> System:
         """The system with fresh weights drawn from the recipe's seed, on the current default device."""
@@ -231,7 +232,7 @@ class Session:
             self._told.add(note.text)
         for path in (self.pretrained(), weights):
             if path is not None:
-                tensors, about = read_labelled(path)
+                tensors, about = read_weights(path)
                 report = load_system(system, tensors, f"{path.parent.name}/{path.name}")
                 level: Literal["info", "warning"] = "warning" if report.unexpected else "info"
                 self.emit(events.Note(level, f"weights {report}", report.to_dict()))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 
 from engine.checkpoints.store import Checkpoint, CheckpointStore
 from engine.errors import InputError, WorldError
@@ -65,9 +66,7 @@ class TrainingState:
         self.meter = meter
         self.parallel = parallel
         self.progress = Progress()
-        self.average = (
-            None if decay is None else AveragedModel(system, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]  # torch
-        )
+        self.average = None if decay is None else AveragedModel(system, multi_avg_fn=_following(decay, optimizer))
 
     @property
     def averaged(self) -> System:
@@ -126,6 +125,18 @@ class TrainingState:
             frozen, averaged = selection.frozen_parameters, self.averaged.state_dict()
             own = self.system.state_dict()
             self.system.load_state_dict({name: own[name] if name in frozen else averaged[name] for name in own})
+
+
+def _following(decay: float, optimizer: torch.optim.Optimizer) -> Callable[..., None]:
+    """How an average follows the weights; not at all after a step that the guard's flag on a device left out."""
+
+    @torch.no_grad()
+    def update(average: list[Tensor], weights: list[Tensor], _: Tensor) -> None:
+        left_out = getattr(optimizer, "found_inf", None)
+        share = 1 - decay if left_out is None else [(1 - decay) * (1 - left_out).to(average[0].dtype)] * len(average)
+        torch._foreach_lerp_(average, weights, share)
+
+    return update
 
 
 def check_processes(began: int, now: int) -> None:
