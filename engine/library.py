@@ -181,16 +181,20 @@ class _Hearing:
 @contextmanager
 def _session(recipe: Recipe, listener: Listener | None) -> Iterator[Session]:
     """A session whose events `listener` hears; nothing of it stays behind."""
+    import torch
+
     from engine.stages.session import open_session
     from engine.training.state import random_state, restore_random_state
 
-    session = open_session(recipe)
+    session, exact = open_session(recipe), torch.are_deterministic_algorithms_enabled()
     before = random_state(session.device)
     try:
         with recipe.registry.listening(_Hearing(listener or _silent), "listener"):
             yield session
     finally:
         restore_random_state(before, session.device)
+        if recipe.deterministic:
+            torch.use_deterministic_algorithms(exact)
 
 
 def _silent(event: Any) -> None:

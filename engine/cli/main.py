@@ -12,6 +12,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from engine.commands import COMMANDS
 from engine.errors import EngineError, InputError, WorldError, nearest
+from engine.limits import limits_told
 
 USAGE_ERROR: Any = typer.BadParameter.__bases__[0]
 """What typer raises where a command is called wrongly; it is at another place in each of typer's versions."""
@@ -134,7 +135,8 @@ def main() -> None:
 def command_line() -> None:
     """Run the command line; whatever its user can do something about is raised as an EngineError."""
     try:
-        app(prog_name="engine")
+        with limits_told():
+            app(prog_name="engine")
     except OSError as error:  # the world again: a full disk, a folder that may not be written to
         raise WorldError(f"{error.filename}: {error.strerror}" if error.filename else str(error)) from error
 

@@ -362,15 +362,17 @@ class Stage(Table):
 class Recipe(Table):
     """A loaded recipe: complete, typed, and checked against the plugins it names.
 
-    name: what its runs are called. description: for people. seed: what all random numbers follow from. plugins: files
-    of plugins that are not installed, relative to the recipe. model: the base. injection: the auxiliary module. data:
-    what is trained and measured on. train: how stages train. evaluate: what is measured. stage: what trains, in order.
-    tracker: programs that are told of the run.
+    name: what its runs are called. description: for people. seed: what all random numbers follow from. deterministic:
+    by torch's deterministic algorithms, with which a GPU too repeats and resumes bit for bit, more slowly. plugins:
+    files of plugins that are not installed, relative to the recipe. model: the base. injection: the auxiliary module.
+    data: what is trained and measured on. train: how stages train. evaluate: what is measured. stage: what trains, in
+    order. tracker: programs that are told of the run.
     """
 
     name: Slug
     description: str = ""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0  # what numpy's global generator takes
+    deterministic: bool = False
     plugins: list[Text] = []
     model: ModelTable
     injection: InjectionTable | None = None

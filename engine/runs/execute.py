@@ -18,6 +18,7 @@ from engine.errors import (
     WorldError,
 )
 from engine.files import file_digest, read_json
+from engine.limits import limits_told
 from engine.reading import fields_of, reading
 from engine.recipe.missing import missing_weights
 from engine.recipe.schema import Stage
@@ -82,8 +83,9 @@ def execute(session: Session, folder: Path, resumed: bool, runs: Path | None = N
             keys = stage_keys(session, session.accelerator.num_processes) if session.leads else {}
             if runs is not None and not resumed:
                 _take_finished(session, folder, runs, keys)
-            for index, stage in enumerate(recipe.stages):
-                _stage(session, folder, index, stage, rows, gates, keys.get(stage.name))
+            with limits_told(recipe.where("deterministic")):
+                for index, stage in enumerate(recipe.stages):
+                    _stage(session, folder, index, stage, rows, gates, keys.get(stage.name))
             status, message = "done", ""
         except EngineError as error:
             status, message = STATUSES.get(type(error), "failed"), str(error)

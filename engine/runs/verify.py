@@ -206,5 +206,6 @@ CAUSES_OF_CHANCE = (
     "two untouched runs differ as well, so the recipe does not repeat at all. Likely causes:",
     "a data set or module that draws from a generator without a seed, such as numpy.random.default_rng(): draw from "
     "`rng`, which depends on nothing but seed, stage, epoch and sample",
-    "an operator that is not deterministic on this device: torch.use_deterministic_algorithms(True) names it",
+    "an operator that is not deterministic on this device, as on a GPU: `deterministic = true` replaces it, or "
+    "names it where it cannot",
 )

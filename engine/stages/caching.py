@@ -151,6 +151,7 @@ class _Cache:
             "torch": torch.__version__,
             "device": session.device.type,
             "precision": self.stage.train.precision,
+            "deterministic": session.recipe.deterministic,
             "augment": self.stage.train.augment,
             "reads": None if reads is None else sorted(reads),
             "weights": _weights(self.system),

@@ -60,6 +60,7 @@ def stage_keys(session: Session, processes: int) -> dict[str, Document]:
         "device": session.device.type,
         "processes": processes,
         "seed": recipe.seed,
+        "deterministic": recipe.deterministic,
         "model": _without({"weights"}, resolved["model"]),
         "injection": resolved["injection"],
         "data": resolved["data"],
@@ -152,7 +153,7 @@ def changes(was: Mapping[str, Any], now: Mapping[str, Any], stage: Stage) -> lis
     return [_change(*each, stage) for each in differ] or ["the order of its losses, metrics or gates changed"]
 
 
-ORDER = ("stage", "seed", "model", "injection", "data", "evaluate", "digests", "code")
+ORDER = ("stage", "seed", "deterministic", "model", "injection", "data", "evaluate", "digests", "code")
 
 
 def in_words(changed: list[str]) -> str:

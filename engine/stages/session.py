@@ -7,7 +7,7 @@ import os
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -29,9 +29,9 @@ from engine.stages.not_finite import NotFinite, warning
 from engine.system import System, Warp
 from engine.training.evaluate import evaluate, predictions
 from engine.training.exporting import Exporting, Stopwatch, exported
-from engine.training.interrupt import Agreement, Company, StopRequest
+from engine.training.interrupt import Agreement, Company, StopRequest, host_group
 from engine.training.parallel import lead
-from engine.training.state import seed_everything
+from engine.training.state import repeat_exactly, seed_everything
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -71,6 +71,8 @@ class Session:
 
         if parse_flag_from_env("ACCELERATE_USE_DEEPSPEED"):
             raise InputError("the engine does not train with DeepSpeed", "shard with accelerate's FSDP instead")
+        if self.recipe.deterministic:
+            repeat_exactly()
         # Unless it is told so, accelerate takes each of several processes without a GPU for a run of its own.
         several = int(os.environ.get("WORLD_SIZE", "1")) > 1
         accelerator = Accelerator(cpu=several and not torch.accelerator.is_available(), mixed_precision="no")
@@ -117,9 +119,7 @@ class Session:
         """The recipe's data set "train", "val" or "retention.NAME", prepared (rendered, unpacked) if it was not yet."""
         if split not in self._datasets:
             dataset = self._source(split)
-            if self.accelerator.is_main_process:
-                dataset.prepare(self._progress)
-            self.accelerator.wait_for_everyone()
+            self.led(partial(dataset.prepare, self._progress), f"preparing data.{split}")
             if len(dataset) == 0:
                 raise InputError(Problem(self._where(split), f"data.{split} holds no samples"))
             self._datasets[split] = dataset
@@ -177,7 +177,7 @@ class Session:
         """
         if not self._several:
             return work()
-        company = Company(self.stop, self.device)
+        company = Company(self.stop, host_group())
         done, failure = None, None
         if self.leads:
             self._company = company
@@ -315,7 +315,7 @@ class Session:
         self, pairs: Iterator[tuple[Batch, Prediction]], rounds: int
     ) -> Iterator[tuple[Batch, Prediction]]:
         """The same pairs; after each, and as often in every process, a look at whether one of them is to stop."""
-        agreement = Agreement(self.stop, self.device, self._several)
+        agreement = Agreement(self.stop, host_group() if self._several else None)
         done = 0
         for pair in pairs:
             yield pair

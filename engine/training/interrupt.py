@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import _thread
+import atexit
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from types import FrameType
 
 import torch
@@ -83,25 +85,43 @@ def stop_on_signal(echo: float = 0.0, tell: Callable[[str], None] | None = None)
             handler(number, None)
 
 
+@cache
+def host_group() -> torch.distributed.ProcessGroup:
+    """The group in which processes tell each other what concerns their hosts alone; all ask for it at the same point.
+
+    It speaks gloo. By NCCL every word would lie on the device, and to read it would be to wait for all that the device
+    has been asked for before.
+    """
+    if torch.distributed.get_backend() == torch.distributed.Backend.GLOO:
+        whole: torch.distributed.ProcessGroup | None = torch.distributed.group.WORLD
+        assert whole is not None, "there are several processes"
+        return whole
+    group: torch.distributed.ProcessGroup | None = torch.distributed.new_group(backend="gloo")
+    assert group is not None, "every process belongs to it"
+    # Else gloo's threads may outlive the interpreter, which aborts a process that has done well.
+    atexit.register(torch.distributed.destroy_process_group, group)
+    return group
+
+
 class Agreement:
     """Lets several processes leave at the same step.
 
     Every process asks the others at each step and hears their answer at the next one, so that no step waits for it.
+    group: where it asks, None where it is alone.
     """
 
-    def __init__(self, stop: StopRequest, device: torch.device, several: bool) -> None:
+    def __init__(self, stop: StopRequest, group: torch.distributed.ProcessGroup | None) -> None:
         self.stop = stop
-        self.device = device
-        self.several = several
+        self.group = group
         self._asked: tuple[torch.Tensor, torch.distributed.Work] | None = None
 
     def to_stop(self) -> bool:
         """Whether to leave after this step; the same in every process."""
-        if not self.several:
+        if self.group is None:
             return self.stop.signal is not None
         heard = self._asked
-        flag = torch.tensor(float(self.stop.signal is not None), device=self.device)
-        work = torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX, async_op=True)
+        flag = torch.tensor(float(self.stop.signal is not None), device="cpu")
+        work = torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX, self.group, async_op=True)
         assert work is not None, "asynchronous calls give the work to wait for"
         self._asked = flag, work
         if heard is None:
@@ -116,17 +136,17 @@ class Company:
     The one that works beats now and then, and so do the others, all the time: each beat waits for everybody.
     """
 
-    def __init__(self, stop: StopRequest, device: torch.device) -> None:
+    def __init__(self, stop: StopRequest, group: torch.distributed.ProcessGroup) -> None:
         self.stop = stop
-        self.device = device
+        self.group = group
 
     def beat(self, working: bool, where: str) -> bool:
         """Whether a process is still `working`; the same in every process.
 
         InterruptedRunError in all of them when one was asked to stop, so that the work, `where`, is left.
         """
-        said = torch.tensor([self.stop.signal is not None, working], dtype=torch.float32, device=self.device)
-        torch.distributed.all_reduce(said, torch.distributed.ReduceOp.MAX)
+        said = torch.tensor([self.stop.signal is not None, working], dtype=torch.float32, device="cpu")
+        torch.distributed.all_reduce(said, torch.distributed.ReduceOp.MAX, self.group)
         asked, goes_on = said.tolist()
         if asked and goes_on:
             raise InterruptedRunError(f"stopped by {self.stop.cause} {where}")

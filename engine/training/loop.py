@@ -24,7 +24,7 @@ from engine.system import System, Warp
 from engine.training.compiling import backward_of
 from engine.training.forward import draw_warp, in_precision
 from engine.training.guard import FP16_OVERFLOWS, NonFiniteGuard
-from engine.training.interrupt import Agreement, StopRequest
+from engine.training.interrupt import Agreement, StopRequest, host_group
 from engine.training.losses import WeightedLosses
 from engine.training.meter import Meter, at_once
 from engine.training.optimizer import build_optimizer, set_learning_rates
@@ -93,7 +93,7 @@ def train(task: Task, resume: Checkpoint | None = None) -> None:
     state = TrainingState(system, settings.ema, optimizer, scaler, guard, meter, parallel)
     if resume:
         state.restore(resume, task.accelerator)
-    progress, agreement = state.progress, Agreement(task.stop, device, several)
+    progress, agreement = state.progress, Agreement(task.stop, host_group() if several else None)
     batches = task.batches(progress.step * accumulate, stage.steps * accumulate)
 
     def forward(batch: Batch, warp: Warp) -> tuple[Tensor, list[Tensor]]:
@@ -138,7 +138,7 @@ def train(task: Task, resume: Checkpoint | None = None) -> None:
             parameter.grad = None  # what `zero_grad` does, in a tenth of its time
         if state.average is not None and made:
             parallel.publish()
-            state.average.update_parameters(system)
+            state.average.update(system)
         meter.close(norm)
         progress.step += 1
 

@@ -79,9 +79,9 @@ class Copied:
             # Frozen statistics are the same in every process: they need not be sent at each step.
             ignore: Any = DistributedDataParallel._set_params_and_buffers_to_ignore_for_model
             ignore(system, selection.frozen_buffers)
-            devices = None if accelerator.device.type == "cpu" else [accelerator.device]
-            # Not by the accelerator, which would keep every stage's system to the end of the run.
-            self.module = DistributedDataParallel(system, device_ids=devices, gradient_as_bucket_view=True)
+            # Not by the accelerator, which would keep every stage's system to the end of the run. Without `device_ids`,
+            # by which torch would make a plain new batch of each: the batch is there, and knows its fields.
+            self.module = DistributedDataParallel(system, gradient_as_bucket_view=True)
 
     def micro_step(self, last: bool) -> AbstractContextManager[Any]:
         """A context for a forward and backward pass: gradients are averaged over processes in a step's last one."""

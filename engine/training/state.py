@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.optim.swa_utils import AveragedModel
 
 from engine.checkpoints.store import Checkpoint, CheckpointStore
 from engine.errors import InputError, WorldError
 from engine.globs import Selection
 from engine.system import System
+from engine.training.average import Average
 from engine.training.guard import NonFiniteGuard
 from engine.training.meter import Meter
 from engine.training.parallel import Copied
@@ -66,12 +66,12 @@ class TrainingState:
         self.meter = meter
         self.parallel = parallel
         self.progress = Progress()
-        self.average = None if decay is None else AveragedModel(system, multi_avg_fn=_following(decay, optimizer))
+        self.average = None if decay is None else Average(system, decay, optimizer)
 
     @property
     def averaged(self) -> System:
         """What is measured and handed on: the moving average where one is kept."""
-        return self.system if self.average is None else cast("System", self.average.module)
+        return self.system if self.average is None else self.average.system
 
     def save(self, store: CheckpointStore, accelerator: Accelerator, best: bool) -> Path | None:
         """Hand a copy to the store; its path, in the leading process alone. Every process has to call it."""
@@ -84,10 +84,10 @@ class TrainingState:
             "optimizer": optimizer,
             "scaler": self.scaler.state_dict(),
             "guard": self.guard.state(),
-            "averaged": None if self.average is None else self.average.n_averaged,
+            "averaged": None if self.average is None else int(self.average.steps),
             "processes": everyone,
         }
-        average = None if self.average is None else self.average.module.state_dict()
+        average = None if self.average is None else self.average.system.state_dict()
         return store.save(self.progress.step, self.system.state_dict(), average, state, best)
 
     def restore(self, checkpoint: Checkpoint, accelerator: Accelerator) -> None:
@@ -108,8 +108,8 @@ class TrainingState:
             if self.average is not None:
                 if checkpoint.average is None:
                     raise KeyError("average")
-                self.average.module.load_state_dict(dict(checkpoint.average))
-                self.average.n_averaged.copy_(state["averaged"])
+                self.average.system.load_state_dict(dict(checkpoint.average))
+                self.average.steps = int(state["averaged"])
             self.meter.restore(own["meter"])
             self.progress = Progress(**state["progress"])
             restore_random_state(own["random"], accelerator.device)
@@ -125,18 +125,6 @@ class TrainingState:
             frozen, averaged = selection.frozen_parameters, self.averaged.state_dict()
             own = self.system.state_dict()
             self.system.load_state_dict({name: own[name] if name in frozen else averaged[name] for name in own})
-
-
-def _following(decay: float, optimizer: torch.optim.Optimizer) -> Callable[..., None]:
-    """How an average follows the weights; not at all after a step that the guard's flag on a device left out."""
-
-    @torch.no_grad()
-    def update(average: list[Tensor], weights: list[Tensor], _: Tensor) -> None:
-        left_out = getattr(optimizer, "found_inf", None)
-        share = 1 - decay if left_out is None else [(1 - decay) * (1 - left_out).to(average[0].dtype)] * len(average)
-        torch._foreach_lerp_(average, weights, share)
-
-    return update
 
 
 def check_processes(began: int, now: int) -> None:
@@ -155,6 +143,13 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
     np.random.seed(seed)
     random.seed(seed)
+
+
+def repeat_exactly() -> None:
+    """Let torch compute by deterministic algorithms alone, and raise for operators of a device that have none."""
+    # Read at a GPU's first matrix product: without it cuBLAS chooses its memory, and with that the order of sums.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
 
 
 def random_state(device: torch.device) -> dict[str, Any]:

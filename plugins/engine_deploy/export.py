@@ -45,14 +45,14 @@ def export(
     require_onnx()
     if path.suffix != ".onnx":
         raise InputError(f"{path} is no name of an ONNX file", "a name that ends in .onnx")
-    asked = [of_size(batch, size) for batch in batches]
-    inject = not base_alone and injects(system, asked[0])
-    with torch.no_grad():
-        parts = parts_of(system(asked[0], inject=inject))
-    fields = inputs_of(system, asked[0], inject)
-    plain = Plain(system, list(fields), parts, inject).eval()
+    asked = [of_size(_on_host(batch), size) for batch in batches]
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
+    with _system_on_host(system), tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
+        inject = not base_alone and injects(system, asked[0])
+        with torch.no_grad():
+            parts = parts_of(system(asked[0], inject=inject))
+        fields = inputs_of(system, asked[0], inject)
+        plain = Plain(system, list(fields), parts, inject).eval()
         made = Path(folder, path.name)
         opset = _recorded(plain, tuple(fields.values()), made)
         about = _described(system, plain, fields, plain_answer(plain, asked[0]), opset)
@@ -62,6 +62,21 @@ def export(
         for file in sorted(Path(folder).iterdir()):
             file.replace(path.parent / file.name)
     return about
+
+
+@contextmanager
+def _system_on_host(system: nn.Module) -> Iterator[None]:
+    """The system on the CPU meanwhile, where onnxruntime computes too: a GPU's convolutions round to TF32."""
+    device = next((each.device for each in system.parameters()), torch.device("cpu"))
+    system.to("cpu")
+    try:
+        yield
+    finally:
+        system.to(device)
+
+
+def _on_host(batch: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value.cpu() if isinstance(value, Tensor) else value for name, value in batch.items()}
 
 
 def _recorded(plain: Plain, inputs: tuple[Tensor, ...], path: Path) -> int:

@@ -88,17 +88,23 @@ class Edges:
 
 
 def moved_right(right: Tensor, disparity: Tensor) -> tuple[Tensor, Tensor]:
-    """The right view (B, C, H, W) at x - d of each left pixel, and where that lies in it, (B, 1, H, W) bool."""
-    height, width = disparity.shape[-2:]
-    place = torch.arange(width, device=disparity.device, dtype=disparity.dtype) - disparity[:, 0]
-    rows = (
-        torch.linspace(-1, 1, height, device=disparity.device, dtype=disparity.dtype)
-        if height > 1
-        else place.new_zeros(1)
+    """The right view (B, C, H, W) at x - d of each left pixel, and where that lies in it, (B, 1, H, W) bool.
+
+    Linear between columns; beyond an edge it is the edge, and where d is nan it is nan, so that a loss tells of it. Not
+    by torch's `grid_sample`: its gradient has no deterministic form on a GPU, and a nan ends the process on a CPU.
+    """
+    last = disparity.shape[-1] - 1
+    place = torch.arange(last + 1, device=disparity.device, dtype=disparity.dtype) - disparity
+    within = place.clamp(0, last)
+    lower = within.detach().floor()
+    column = lower.nan_to_num().long()
+    shape = right.shape
+    moved = torch.lerp(
+        right.gather(-1, column.expand(shape)),
+        right.gather(-1, (column + 1).clamp(max=last).expand(shape)),
+        within - lower,
     )
-    grid = torch.stack([2 * place / max(width - 1, 1) - 1, rows[None, :, None].expand_as(place)], -1)
-    moved = F.grid_sample(right, grid, padding_mode="border", align_corners=True)
-    return moved, ((place >= 0) & (place <= width - 1)).unsqueeze(1)
+    return moved, (place >= 0) & (place <= last)
 
 
 def _similarity(one: Tensor, other: Tensor) -> Tensor:

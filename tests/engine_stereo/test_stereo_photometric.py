@@ -49,6 +49,31 @@ def test_pixels_without_a_partner_are_left_out():
     loss.backward()
 
 
+def test_the_right_view_is_moved_as_bilinear_sampling_moves_it():
+    numbers = torch.Generator().manual_seed(1)
+    right = torch.rand(2, 3, 5, 16, generator=numbers)
+    disparity = (torch.rand(2, 1, 5, 16, generator=numbers) * 24 - 4).requires_grad_()
+    moved, _ = photometric.moved_right(right, disparity)
+    place = torch.arange(16) - disparity[:, 0]
+    rows = torch.linspace(-1, 1, 5)[None, :, None].expand_as(place)
+    grid = torch.stack([2 * place / 15 - 1, rows], -1)
+    expected = F.grid_sample(right, grid, padding_mode="border", align_corners=True)
+    assert torch.allclose(moved, expected, atol=1e-5)
+    weight = torch.rand(moved.shape, generator=numbers)
+    own, theirs = (torch.autograd.grad((each * weight).sum(), disparity)[0] for each in (moved, expected))
+    assert torch.allclose(own, theirs, atol=1e-4)
+
+
+def test_an_estimate_that_is_no_number_makes_the_loss_none_and_ends_no_process():
+    batch = scene()
+    value = batch["disparity"].clone()
+    value[..., 3, 20] = torch.nan
+    value.requires_grad_()
+    loss = losses()["photometric"](Prediction(value), batch)
+    loss.backward()
+    assert loss.isnan()
+
+
 def test_a_disparity_is_learnt_without_its_truth():
     batch = scene()
     batch["valid"][:] = False

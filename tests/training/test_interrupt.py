@@ -3,14 +3,18 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import Command, WriteRecipe
+from torch import distributed
 from toy_world import PLUGIN, STAGE_A
 
 from engine.errors import InterruptedRunError
-from engine.training.interrupt import SIGNALS, StopRequest, stop_on_signal
+from engine.training import interrupt
+from engine.training.interrupt import SIGNALS, Agreement, Company, StopRequest, host_group, stop_on_signal
 
 LONG_STEP = """
 import os, signal, time
@@ -143,3 +147,38 @@ def test_of_several_processes_one_answers(two: Command, long_step: Path, tmp_pat
     assert stopped.code == 5, stopped.err
     printed = [(tmp_path / f"printed-{rank}").read_text() for rank in range(2)]
     assert [each.count("  SIGTERM: stops after this step, and saves\n") for each in printed] == [1, 0]
+
+
+@pytest.fixture
+def among_devices(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[torch.Tensor]]:
+    """A group of one process that says that its devices speak NCCL, as on GPUs; what it is given to reduce."""
+    given: list[torch.Tensor] = []
+    reduce = distributed.all_reduce
+
+    def watched(tensor: torch.Tensor, *arguments: object, **more: object) -> object:
+        given.append(tensor)
+        return reduce(tensor, *arguments, **more)
+
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    monkeypatch.setattr(distributed, "get_backend", lambda: distributed.Backend.NCCL)
+    monkeypatch.setattr(distributed, "all_reduce", watched)
+    monkeypatch.setattr(interrupt.atexit, "register", lambda *_: None)
+    host_group.cache_clear()
+    with torch.device("meta"):  # where a tensor is made that nobody has placed
+        yield given
+    host_group.cache_clear()
+    distributed.destroy_process_group()
+
+
+def test_processes_on_gpus_agree_from_host_to_host(among_devices: list[torch.Tensor]) -> None:
+    request = StopRequest()
+    agreement = Agreement(request, host_group())
+    company = Company(request, host_group())
+    assert host_group() is not distributed.group.WORLD
+    assert company.beat(True, "while one works")
+    request.note(signal.SIGUSR1, None)
+    assert not agreement.to_stop(), "the answer comes a step later"
+    assert agreement.to_stop()
+    with pytest.raises(InterruptedRunError, match="while one works"):
+        company.beat(True, "while one works")
+    assert {each.device.type for each in among_devices} == {"cpu"}
