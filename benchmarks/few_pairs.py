@@ -4,7 +4,7 @@
         --draw docs/pictures/few_pairs.png
 
 Every run is `engine run recipes/few_pairs.toml` with k and a seed of its own; what it prints is kept in --results, and
-what is there already is not run again.
+what is there already, with the same k, seed and --set, is not run again.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import os
 import statistics
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ COLUMNS = ("epe/all", "epe/noc", "bad2/all")
 
 def measured(results: Path, pairs: int, seed: int, more: list[str]) -> list[dict[str, Any]]:
     """The rows of the run's table: before and after."""
-    kept = results / f"k{pairs}-s{seed}.json"
+    changed = f"-{zlib.crc32(json.dumps(more).encode()):08x}" if more else ""
+    kept = results / f"k{pairs}-s{seed}{changed}.json"
     if not kept.exists():
         changes = [f"data.train.of.count={pairs}", f"data.train.of.seed={seed}", f"seed={seed}", *more]
         words = [sys.executable, "-m", "engine", "run", str(RECIPE), "--runs", str(results / "runs"), "--json"]

@@ -40,7 +40,9 @@ class Row:
 
     def run(self, cache: str) -> None:
         """Run it once and keep its times; one that fails ends the benchmark with its words."""
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "ENGINE_CACHE": cache, **self.variables}
+        # Where the caller forbids Python to keep bytecode, an editable engine would be compiled anew in every run.
+        kept = {"PYTHONDONTWRITEBYTECODE": "", "OMP_NUM_THREADS": "1", "ENGINE_CACHE": cache}
+        environment = {**os.environ, **kept, **self.variables}
         before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
         done = subprocess.run(self.command, env=environment, capture_output=True, text=True, check=False)
         self.clock.append(time.perf_counter() - began)

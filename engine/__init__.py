@@ -12,9 +12,19 @@ from typing import TYPE_CHECKING, Any
 from engine.version import __version__
 
 if TYPE_CHECKING:
-    from engine.library import check_feasibility, evaluate, load_recipe, load_system, plan, run, samples
+    from engine.library import check_feasibility, evaluate, load_recipe, load_system, plan, read_weights, run, samples
 
-__all__ = ["__version__", "check_feasibility", "evaluate", "load_recipe", "load_system", "plan", "run", "samples"]
+__all__ = [
+    "__version__",
+    "check_feasibility",
+    "evaluate",
+    "load_recipe",
+    "load_system",
+    "plan",
+    "read_weights",
+    "run",
+    "samples",
+]
 
 
 def __getattr__(name: str) -> Any:

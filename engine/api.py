@@ -22,6 +22,7 @@ PUBLIC: Mapping[str, Sequence[str]] = {
         "load_recipe",
         "load_system",
         "plan",
+        "read_weights",
         "run",
         "samples",
     ),

@@ -23,10 +23,10 @@ Progress = Callable[[int, int, str], None]
 class Dataset(Protocol):
     """Examples by index.
 
-    Optionally also `prepare(progress)`: called once in the main process before anything is read. And `scenes()`: names
-    of its scenes that no other scene has, told without reading or preparing anything, or None where they are not known;
-    a run whose training and validation share one is refused. And `units()`: field -> unit, such as {"target": "m"},
-    which a packed store keeps.
+    Optionally also `prepare(progress)`: called once in the main process before anything is read. And `scenes()`: the
+    scene of each example, in their order, by a name that no other scene has, told without reading or preparing
+    anything, or None where they are not known; a run whose training and validation share one is refused. And `units()`:
+    field -> unit, such as {"target": "m"}, which a packed store keeps.
 
     For stages with `augment = "after-cache"` it offers `augment(sample, rng)`: a whole example as training sees it,
     cropped and flipped by `rng`. The example brings the base's answer as further fields, "base.value" and so on, (C, H,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from engine.contracts import Evaluation, Verdict
+if TYPE_CHECKING:
+    from engine.contracts import Evaluation, Verdict
 
 LOG = "events.jsonl"
 """The file of a run that holds its events, one a line; a stage that was taken from another run brings such a file."""
@@ -38,6 +40,10 @@ class StageStarted:
     total: int
     steps: int
     source: str
+
+
+NOTHING_FROZEN = hashlib.sha256().hexdigest()
+"""The digest of a stage in which nothing is frozen."""
 
 
 @dataclass(frozen=True)

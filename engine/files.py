@@ -10,7 +10,7 @@ import platform
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from engine.errors import WorldError
 from engine.plain import finite
@@ -65,11 +65,11 @@ def file_digest(path: Path) -> str:
 
 
 @contextmanager
-def held(lock: Path, what: str) -> Iterator[None]:
+def held(lock: Path, what: str) -> Iterator[IO[str]]:
     """Hold a file that one process alone may hold; WorldError beginning with `what` when another one does.
 
     The system takes it back when its process dies, however it dies: data workers, which live on for seconds after a
-    killed process, do not inherit it.
+    killed process, do not inherit it. A process that is handed the open file, which this gives, holds it as well.
     """
     with lock.open("a+") as handle:
         os.register_at_fork(after_in_child=handle.close)
@@ -81,7 +81,7 @@ def held(lock: Path, what: str) -> Iterator[None]:
         handle.truncate(0)
         handle.write(f"process {os.getpid()} on {platform.node()}\n")
         handle.flush()
-        yield
+        yield handle
 
 
 def is_held(lock: Path) -> bool:

@@ -21,6 +21,8 @@ def matches(pattern: str, name: str) -> bool:
     stars, given = -1, 0  # the last `**`, and the levels up to which it stands
     while level < len(levels):
         if at < len(wanted) and wanted[at] == "**":
+            if at + 1 == len(wanted):
+                return True
             stars, given = at, level
             at += 1
         elif at < len(wanted) and (wanted[at] == levels[level] or fnmatchcase(levels[level], wanted[at])):
@@ -82,25 +84,23 @@ def select(
         return (name for name in names if absent is None or not (name + ".").startswith(absent + "."))
 
     tensors = list(present([*parameters, *buffers]))
+    held = {pattern: _held(pattern, present(modules), tensors) for pattern in [*trainable, *frozen]}
     problems = []
     for number, pattern in enumerate([*trainable, *frozen]):
-        selects = any(holds(pattern, name) for name in tensors)
+        selects = not held[pattern].isdisjoint(tensors)
         if not selects and not (number >= len(trainable) and _names_nothing(pattern, modules, tensors)):
             place = where[number] if where else ""
             problems.append(_no_match(pattern, place, list(present(modules)), modules, tensors, absent))
     if problems:
         raise InputError(problems)
 
-    def trains(name: str, test: object = None) -> bool:
-        held = holds if test is None else matches
-        return any(held(pattern, name) for pattern in trainable) and not any(held(pattern, name) for pattern in frozen)
-
-    chosen = frozenset(name for name in present(parameters) if trains(name))
+    trains = frozenset[str]().union(*(held[pattern] for pattern in trainable))
+    trains = trains.difference(*(held[pattern] for pattern in frozen))
     return Selection(
-        parameters=chosen,
-        frozen_parameters=frozenset(parameters) - chosen,
-        frozen_buffers=frozenset(buffers) - frozenset(name for name in present(buffers) if trains(name)),
-        modules=frozenset(name for name in present(modules) if trains(name, matches)),
+        parameters=trains.intersection(parameters),
+        frozen_parameters=frozenset(parameters) - trains,
+        frozen_buffers=frozenset(buffers) - trains,
+        modules=trains.intersection(modules),
     )
 
 
@@ -108,6 +108,12 @@ def holds(pattern: str, tensor: str) -> bool:
     """Whether a pattern selects a tensor: by the tensor's own name or by that of the module that holds it."""
     owner = tensor.rpartition(".")[0]
     return matches(pattern, tensor) or matches(pattern, owner)
+
+
+def _held(pattern: str, modules: Iterable[str], tensors: Iterable[str]) -> set[str]:
+    """The modules that a pattern matches, with the tensors that it selects: it is held against each name once."""
+    named = {name for name in modules if matches(pattern, name)}
+    return named | {name for name in tensors if name.rpartition(".")[0] in named or matches(pattern, name)}
 
 
 def _names_nothing(pattern: str, modules: list[str], tensors: list[str]) -> bool:

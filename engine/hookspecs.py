@@ -25,11 +25,12 @@ The time of every listener is accounted, and one that takes much of a run is nam
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pluggy
 
-from engine import events
+if TYPE_CHECKING:
+    from engine import events
 
 PROJECT = "engine"
 F = TypeVar("F", bound=Callable[..., Any])

@@ -19,6 +19,8 @@ from engine.recipe import load as recipes
 from engine.runs import directory
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from engine.contracts import Ablation, Evaluation, Verdict
     from engine.gates.feasibility import FeasibilityReport
     from engine.prediction import Batch
@@ -92,6 +94,16 @@ def load_system(recipe: Recipe, *, weights: Path | str | None = None, listener: 
 
     with _session(recipe, listener) as session:
         return session.system(None if weights is None else weights_file(Path(weights)))
+
+
+def read_weights(path: Path | str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a weights file by name, and the texts that it keeps beside them; no code is run from it.
+
+    Raises WorldError where the file is missing or damaged, InputError where it is no weights file.
+    """
+    from engine.checkpoints import weights
+
+    return weights.read_weights(Path(path))
 
 
 def samples(recipe: Recipe, count: int = 1, *, listener: Listener | None = None) -> list[Batch]:

@@ -15,35 +15,38 @@ import inspect
 import os
 import re
 import sys
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 from pydantic import BaseModel
 
-from engine import api, events, hookspecs
+from engine import api, hookspecs
 from engine.accounting import Account
 from engine.errors import EngineError, InputError, PluginError, Problem, nearest
-from engine.registered import SINGULAR, Command, Kind, Registered, check, check_command, guarded
+from engine.registered import PACKAGES, SINGULAR, Command, Kind, Registered, check, check_command, guarded
 
-HOOK_OF_EVENT: Mapping[type, str] = {
-    events.RunStarted: "engine_run_started",
-    events.StageStarted: "engine_stage_started",
-    events.StageFrozen: "engine_stage_frozen",
-    events.Step: "engine_step",
-    events.Evaluated: "engine_evaluated",
-    events.GateDecided: "engine_gate_decided",
-    events.CheckpointSaved: "engine_checkpoint_saved",
-    events.StageFinished: "engine_stage_finished",
-    events.RunFinished: "engine_run_finished",
-    events.Note: "engine_note",
+if TYPE_CHECKING:
+    from engine import events
+
+HOOK_OF_EVENT: Mapping[str, str] = {
+    "RunStarted": "engine_run_started",
+    "StageStarted": "engine_stage_started",
+    "StageFrozen": "engine_stage_frozen",
+    "Step": "engine_step",
+    "Evaluated": "engine_evaluated",
+    "GateDecided": "engine_gate_decided",
+    "CheckpointSaved": "engine_checkpoint_saved",
+    "StageFinished": "engine_stage_finished",
+    "RunFinished": "engine_run_finished",
+    "Note": "engine_note",
 }
+"""By the name of the event's class, so that commands in which nothing happens do not import them."""
 
 HOOKS = [name for name in vars(hookspecs) if name.startswith("engine_")]
 
@@ -158,7 +161,7 @@ class Plugins:
         """
         failures: list[EngineError] = []
         for each in [*self._slow_listeners(event), event]:
-            hook = HOOK_OF_EVENT[type(each)]
+            hook = HOOK_OF_EVENT[type(each).__name__]
             for listener in reversed(getattr(self._manager.hook, hook).get_hookimpls()):
                 self.account.begin(listener.plugin_name, hook)
                 try:
@@ -183,6 +186,8 @@ class Plugins:
 
     def _slow_listeners(self, event: object) -> Iterator[events.Note]:
         """At the end of a run, a warning for each plugin whose hooks took much of it."""
+        from engine import events
+
         if not isinstance(event, events.RunFinished):
             return
         for plugin, hooks in self.spent().items():
@@ -227,7 +232,7 @@ class Plugins:
                     brought += self._brought(kind, name, distribution)
                 brought += self._brought_commands(name, distribution)
         except EngineError as error:
-            mistakes = [f"{error}{_line_in(distribution, error)}"]
+            mistakes = [str(error)]
         if mistakes:
             if self._manager.has_plugin(name):
                 self._manager.unregister(name=name)
@@ -311,6 +316,7 @@ def load(extra: Sequence[Path] = ()) -> Plugins:
     for name, module in BUILTINS.items():
         plugins.add_installed(name, OWN_DISTRIBUTION, partial(importlib.import_module, module))
     for entry in sorted(importlib.metadata.entry_points(group=GROUP), key=_own_first):
+        PACKAGES.add(re.split(r"\W", entry.value, maxsplit=1)[0])  # `entry.module` raises for one that is malformed
         plugins.add_installed(entry.name, _distribution(entry.dist) or "unknown distribution", entry.load)
     problems = [Problem(str(path), reason) for path in extra for reason in plugins.add_path(path)]
     if problems:
@@ -349,6 +355,7 @@ def _import_file(path: Path) -> ModuleType:
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
+    PACKAGES.add(name)
     sys.modules[name] = module  # before it runs: dataclasses and pickle look their module up here
     try:
         spec.loader.exec_module(module)
@@ -356,13 +363,6 @@ def _import_file(path: Path) -> ModuleType:
         del sys.modules[name]  # a half-run module must not be found by the next load
         raise
     return module
-
-
-def _line_in(file: str, error: BaseException) -> str:
-    """' (file:line)' of the deepest frame in the plugin's own file, when the failure passed through it."""
-    frames = traceback.extract_tb(error.__cause__.__traceback__) if error.__cause__ else []
-    lines = [frame.lineno for frame in frames if frame.filename == file]
-    return f" ({file}:{lines[-1]})" if lines else ""
 
 
 def _check_version(module: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pkgutil
 import re
+import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -78,9 +79,12 @@ BUILTIN_WEIGHTS = "builtin:"
 _FACTORY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _COMMAND = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
+PACKAGES: set[str] = set()
+"""The top packages of the plugins that this process has loaded: the code whose lines a message names."""
+
 
 class guarded:  # noqa: N801  # read as a statement, like contextlib.suppress
-    """Run a plugin's code; whatever it raises becomes a PluginError that begins with `what`.
+    """Run a plugin's code; whatever it raises becomes a PluginError that begins with `what` and ends with the line.
 
     `passing` passes as it is. By default that is EngineError: the plugin has already explained itself to the user.
     """
@@ -97,13 +101,27 @@ class guarded:  # noqa: N801  # read as a statement, like contextlib.suppress
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if error is None or isinstance(error, (self._passing, KeyboardInterrupt, GeneratorExit)):
             return  # the last two are not the plugin's
-        raise PluginError(f"{self._what}: {type(error).__name__}: {_words(error)}") from error
+        raise PluginError(f"{self._what}: {type(error).__name__}: {_words(error)}{_place(error)}") from error
 
 
 def _words(error: BaseException) -> str:
     with suppress(Exception):  # what an exception says of itself is a stranger's code too
         return str(error)
     return "it cannot say why"
+
+
+def _place(error: BaseException) -> str:
+    """' (file:line)' of the deepest frame in the plugin that the engine called; empty where no code of a plugin ran.
+
+    Deeper frames of torch, of the engine or of another plugin are passed over: what they were called with was wrong.
+    """
+    called, place = "", ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        package, file = str(frame.f_globals.get("__name__")).partition(".")[0], frame.f_code.co_filename
+        # "<string>" is code that was made, such as the __init__ of a dataclass
+        if package in PACKAGES and called in ("", package) and not file.startswith("<"):
+            called, place = package, f" ({file}:{line})"
+    return place
 
 
 @dataclass(frozen=True)

@@ -61,12 +61,16 @@ class System(nn.Module):
         injection = parts.get("injection")  # None is no module, and not among them
         if not inject or injection is None:
             return base
+        return self.correct(batch, base, warp)
+
+    def correct(self, batch: Batch, base: Prediction, warp: Warp) -> Prediction:
+        """What the injection, which there must be, makes of the base's answer to a batch."""
         with reading(f'warp = "gt" of {self.names[0]}'):
             alignment = batch[self.target] if warp == "gt" else base.value.detach()
         seen = batch
         if ABLATED in batch:
             seen = fields_like({**batch, **batch[ABLATED]}, batch)
-        return self._answer(1, injection, seen, base, alignment)
+        return self._answer(1, self._modules["injection"], seen, base, alignment)
 
     def _answer(self, which: int, module: Any, batch: Batch, *more: Any) -> Prediction:
         with self._reads[which]:

@@ -120,7 +120,7 @@ def test_a_plan_tells_what_the_command_tells(recipe: Recipe, engine: Command, tm
     assert planned.stages[1].trainable_parameters == 3
     assert planned.stages[1].warp == (1.0, 1.0)
     told = json.loads(engine("plan", tmp_path / "toy.toml", "--json").out)
-    assert told == {"name": planned.name, "weights": "fresh weights", "stages": told["stages"]}
+    assert told == {"name": planned.name, "weights": "fresh weights", "missing": [], "stages": told["stages"]}
     assert json.dumps([vars(stage) for stage in planned.stages], default=str) == json.dumps(told["stages"])
     (cost, _) = library.plan(recipe, measure=True).costs
     assert cost.steps == 4
@@ -151,7 +151,7 @@ def test_weights_are_measured_and_judged_as_the_commands_do(recipe: Recipe, engi
 def test_a_system_and_samples_are_at_hand_and_a_changed_system_is_measured(recipe: Recipe) -> None:
     done = engine.run(recipe)
     system = engine.load_system(recipe, weights=done.path)
-    trained = weights_of(done.path, "B")
+    trained, _ = engine.read_weights(done.path / "stage-B" / "weights.safetensors")
     assert not system.training
     assert all(torch.equal(tensor, trained[name]) for name, tensor in system.state_dict().items())
     first, second = engine.samples(recipe, 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from asyncio import CancelledError
+from dataclasses import is_dataclass
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,9 @@ from engine.plugins import Plugins
 class TestEvents:
     def test_every_event_has_a_hook_and_every_lifecycle_hook_an_event(self) -> None:
         hooks = {name for name in vars(hookspecs) if name.startswith("engine_")}
+        classes = {name for name, each in vars(events).items() if is_dataclass(each)}
 
+        assert set(plugins.HOOK_OF_EVENT) == classes
         assert set(plugins.HOOK_OF_EVENT.values()) == hooks - {
             f"engine_{kind}" for kind in (*plugins.SINGULAR, "commands")
         }

@@ -52,17 +52,17 @@ def toml(recipe: Mapping[str, Any]) -> str:
     """The recipe as TOML: a line for each key of the top level, a line for each stage."""
     stages = recipe.get("stage")
     apart = isinstance(stages, list)
-    lines = [f"{key} = {_value(value)}" for key, value in recipe.items() if key != "stage" or not apart]
+    lines = [f"{key} = {toml_value(value)}" for key, value in recipe.items() if key != "stage" or not apart]
     if apart:
-        lines += ["stage = [", *(f"  {_value(stage)}," for stage in stages), "]"]
+        lines += ["stage = [", *(f"  {toml_value(stage)}," for stage in stages), "]"]
     return "\n".join(lines) + "\n"
 
 
-def _value(value: Any) -> str:
+def toml_value(value: Any) -> str:
     if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{key} = {_value(item)}" for key, item in value.items()) + " }"
+        return "{ " + ", ".join(f"{key} = {toml_value(item)}" for key, item in value.items()) + " }"
     if isinstance(value, list):
-        return "[" + ", ".join(_value(item) for item in value) + "]"
+        return "[" + ", ".join(toml_value(item) for item in value) + "]"
     return json.dumps(value)
 
 

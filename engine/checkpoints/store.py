@@ -158,8 +158,8 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     try:
         return Checkpoint(
             step=step,
-            weights=read_weights(folder / WEIGHTS),
-            average=read_weights(folder / AVERAGE) if AVERAGE in files else None,
+            weights=read_weights(folder / WEIGHTS)[0],
+            average=read_weights(folder / AVERAGE)[0] if AVERAGE in files else None,
             state=read_torch(folder / STATE),
         )
     except InputError as error:

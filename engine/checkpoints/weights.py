@@ -69,16 +69,12 @@ class LoadReport:
         }
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors by name from a safetensors file or a torch file; a torch file is read with `weights_only`.
+def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors by name from a safetensors file or a torch file, and the texts that it keeps beside them.
 
-    Raises WorldError when the file is missing or damaged, InputError when it is no weights file.
+    A torch file is read with `weights_only`. Raises WorldError when the file is missing or damaged, InputError when it
+    is no weights file.
     """
-    return read_labelled(path)[0]
-
-
-def read_labelled(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """As `read_weights`, and the texts that the file keeps beside its tensors."""
     if not path.is_file():
         raise WorldError(f"no weights file at {path}")
     if path.suffix == ".safetensors":

@@ -24,14 +24,15 @@ def check(
     """Validate recipes: keys, types, plugins and their options, gates, and every glob against the modules.
 
     All mistakes are listed at once as file:line:column, those of globs once the keys are right. Reads no data and no
-    weights. The names of the modules are kept
-    in the cache: the next check of the same network takes a fraction of a second. Where a network needs what is not
-    there, its globs are not looked at, and the check says so.
+    weights. Those that are not there yet are named, and are no mistake: they may come before the run, or lie on another
+    machine. The names of the modules are kept in the cache: the next check of the same network takes a fraction of a
+    second. Where a network needs what is not there, its globs are not looked at, and the check says so.
 
         engine check recipes/*.toml
     """
     from engine.cli.opening import print_json, read_recipe
     from engine.errors import InputError, Problem
+    from engine.recipe.missing import missing
 
     problems: list[Problem] = []
     advice: list[str] = []
@@ -49,16 +50,15 @@ def check(
             typer.echo(f"{path}: good ({' -> '.join(names) or 'no stages, evaluation only'})", err=json)
             if unseen:
                 typer.echo(f"  its globs were not looked at: {unseen}", err=json)
-            weights = recipe.pretrained
-            missing = weights if weights is not None and not weights.is_file() else None
-            if missing is not None:
-                typer.echo(f"  its weights are not there yet: {missing}", err=json)
+            gone = missing(recipe)
+            for problem in gone:
+                typer.echo(f"  not there yet: {problem}", err=json)
             found.append(
                 {
                     "recipe": path,
                     "good": True,
                     "stages": names,
-                    "weights_missing": missing,
+                    "missing": [vars(problem) for problem in gone],
                     "globs_unseen": unseen or None,
                 }
             )

@@ -70,8 +70,12 @@ def open_session(recipe: Recipe, out: Console, quiet: bool = False) -> Session:
     from engine.reporting.quiet import QuietReport
     from engine.stages.session import open_session as opened
 
-    recipe.registry.register_object(QuietReport(out) if quiet else ConsoleReport(out, recipe.evaluate.key), "console")
-    return opened(recipe)
+    report = QuietReport(out) if quiet else ConsoleReport(out, recipe.evaluate.key)
+    recipe.registry.register_object(report, "console")
+    session = opened(recipe)
+    if isinstance(report, ConsoleReport):
+        session.on_stop = report.say
+    return session
 
 
 def asked_export(registry: Plugins, text: str, out_dir: Path) -> Exporting:

@@ -62,7 +62,12 @@ def plan(
     session = open_session(asked, console(as_json=json or measured))
     found = planned(session, runs, processes)
     if json:
-        about = {"name": found.name, "weights": found.weights, "stages": [vars(stage) for stage in found.stages]}
+        about = {
+            "name": found.name,
+            "weights": found.weights,
+            "missing": [vars(problem) for problem in found.missing],
+            "stages": [vars(stage) for stage in found.stages],
+        }
         print_json({**about, **(_costs(session) if measured else {})})
         return
     size = f"{sum(found.parameters.values()):,} parameters"
@@ -70,6 +75,8 @@ def plan(
         f"[bold]{found.name}[/bold], starting from {escape(found.weights)}, {size}",
         soft_wrap=True,
     )
+    for problem in found.missing:
+        out.print(f"  not there yet: {problem}", soft_wrap=True, markup=False)
     for stage, told in zip(asked.stages, found.stages, strict=True):
         for line in [*_about(stage), f"  {escape(_decided(told))}"]:
             out.print(line, soft_wrap=True, markup=True)
@@ -100,17 +107,16 @@ def _about(stage: Stage) -> list[str]:
     train = stage.train
     title = f" {escape(stage.title)}" if stage.title else ""
     aligned = "injection off" if stage.warp is None else f"aligned by {_warp(stage)}"
-    rates = f"lr {train.optimizer.lr:g}" + "".join(f", {g.match} {g.lr:g}" for g in train.optimizer.groups)
-    rates += (
-        f", betas {train.optimizer.betas[0]:g} {train.optimizer.betas[1]:g}, decay {train.optimizer.weight_decay:g}"
-    )
+    adamw = train.optimizer
+    rates = f"lr {adamw.lr:g}" + "".join(f", {group.match} {group.lr:g}" for group in adamw.groups)
+    rates += f", betas {adamw.betas[0]:g} {adamw.betas[1]:g}, decay {adamw.weight_decay:g}, eps {adamw.eps:g}"
     losses = " + ".join(f"{loss.weight:g} {loss.name}" for loss in train.losses)
     samples = train.batch_size * train.accumulate
     numbers = train.precision + (" compiled" if train.compile else "")
     lines = [
         f"[bold]stage {stage.name}[/bold]{title}: {stage.steps} steps of {samples} samples, {numbers}, "
         f"from {escape(stage.init or 'the starting weights')}, {aligned}",
-        f"  {train.optimizer.name} {escape(rates)}, {train.schedule.name} schedule; {escape(losses)}"
+        f"  {adamw.name} {escape(rates)}, {train.schedule.name} schedule; {escape(losses)}"
         + {"on": ", the frozen base's outputs cached", "auto": ", cached where that is quicker"}.get(train.cache, "")
         + (", augmented after the base" if train.augment == "after-cache" else ""),
     ]

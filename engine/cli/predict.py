@@ -77,6 +77,7 @@ def predict(
     from engine.recipe.inputs import asked_inputs
     from engine.runs.cost import peak_memory
     from engine.runs.directory import is_run
+    from engine.stages.not_finite import NotFinite, warning
     from engine.training.predicting import answers
 
     asked = read_recipe(recipe, overrides)
@@ -92,13 +93,17 @@ def predict(
     session = open_session(asked, out)
     system = session.system(weights_file(weights or (recipe if is_run(recipe) else None)))
     rows: list[dict[str, Any]] = []
+    seen = NotFinite()
     with peak_memory(session.device) as peak:
         for answer in answers(system, source, session.device, bands):
             for write in writers:
                 write(answer.prediction, answer.batch, answer.seconds)
+            seen.add(answer.batch, answer.prediction)
             rows.append(_row(answer))
             alone = system.corrector is not None and answer.prediction.base is None
             out.print(_line(rows[-1]) + ALONE * alone, soft_wrap=True, markup=False)
+    if (told := warning("the inputs", seen.counts())) is not None:
+        session.emit(told)
     folders = [write.folder for write in writers]
     if json:
         print_json({"predictions": rows, "folders": folders, "peak_bytes": peak[0] if peak else None})

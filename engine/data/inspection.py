@@ -71,7 +71,7 @@ def inspect(source: Source, samples: int, inspections: Mapping[str, Inspection],
     scenes = source.scenes()
     result.figures["samples"] = result.count
     result.figures["samples looked at"] = len(result.looked)
-    result.figures["scenes"] = len(scenes) if scenes is not None else f"{len(set(result.scenes))} in these samples"
+    result.figures["scenes"] = len(set(scenes)) if scenes is not None else f"{len(set(result.scenes))} in these samples"
     result.findings += _damage(damaged, len(indices))
     for brought, inspection in inspections.items():
         with guarded(f"inspection {brought!r} failed on {source}"):

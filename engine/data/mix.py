@@ -48,8 +48,8 @@ class Mix:
             each.prepare(progress)
 
     def scenes(self) -> Sequence[str]:
-        """The scenes of the sets that name theirs."""
-        return sorted({scene for each in self.sets for scene in each.scenes() or ()})
+        """The scenes of the sets that name theirs, one set after the other."""
+        return [scene for each in self.sets for scene in each.scenes() or ()]
 
     def sample(self, index: int, rng: np.random.Generator | None) -> Sample:
         """A sample of the draw, or number `index` of all sets in a row without `rng`.
@@ -93,7 +93,10 @@ class Mix:
             found = [sizes[name] for sizes in self._sizes]
             if len(set(found)) > 1:
                 told = ", ".join(f"{size} in {each}" for size, each in zip(found, self.sets, strict=True))
-                raise InputError(f"field '{name}' differs in size: {told}", "give every set the same crop")
+                advice = (
+                    "cut each set of the mix to the same size: what is around the mix gets samples of one size only"
+                )
+                raise InputError(f"field '{name}' differs in size: {told}", advice)
         return self._fields
 
 

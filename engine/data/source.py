@@ -125,7 +125,7 @@ class Source:
                 prepare(progress)
 
     def scenes(self) -> Sequence[str] | None:
-        """The names of its scenes, None where it does not tell them without reading."""
+        """The scene of each sample by name, None where it does not tell them without reading."""
         scenes = getattr(self.dataset, "scenes", None)
         if scenes is None:
             return None

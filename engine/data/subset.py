@@ -29,8 +29,11 @@ class Subset:
         found = getattr(self._whole, name)
         return found if name != "whole" else lambda index: found(self._chosen[index])
 
-    def scenes(self) -> None:
-        """Not known: a data set names its scenes, and not which sample belongs to which."""
+    def scenes(self) -> list[str] | None:
+        """The scenes of the chosen samples; None where the whole set does not tell one of each sample."""
+        told = getattr(self._whole, "scenes", lambda: None)()
+        # A mix names no scenes of sets that do not, a store none of damaged samples that were left out.
+        return [told[index] for index in self._chosen] if told and len(told) == len(self._whole) else None
 
     @cached_property
     def _chosen(self) -> list[int]:

@@ -48,7 +48,7 @@ class ZarrData:
         return len(self._open().samples)
 
     def scenes(self) -> Sequence[str] | None:
-        """The scenes of the data set that was packed, where it told them."""
+        """The scenes of the samples that were packed, where their data set told them."""
         return self._open().scenes
 
     def units(self) -> Mapping[str, str]:

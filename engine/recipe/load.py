@@ -56,7 +56,7 @@ def recipe_of(root: Node, problems: Sequence[Problem] = ()) -> Recipe:
         raise InputError(sorted(dict.fromkeys(map(_hashable, problems)), key=_place), advice)
 
     attach(recipe, meaning.options, registry)
-    recipe._nodes, recipe._registry = root, registry
+    recipe._nodes, recipe._registry, recipe._data_paths = root, registry, tuple(meaning.data_paths)
     return recipe
 
 

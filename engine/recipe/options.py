@@ -33,13 +33,19 @@ def parse_options(model: type[M], data: Any) -> M:
     return parse(model, data, None if model.model_config.get("extra") == "allow" else "forbid")
 
 
-def make_paths_absolute(annotation: Any, node: Node) -> None:
-    """Make the values under `node` absolute where `annotation` asks for a path and leaves no other reading."""
+def make_paths_absolute(annotation: Any, node: Node) -> list[Node]:
+    """Make the values under `node` absolute where `annotation` asks for a path and leaves no other reading.
+
+    Returns the nodes of these paths.
+    """
+    paths = []
     for _, inner, readings in _under(annotation, node, ()):
         if isinstance(inner.value, str):
             texts = any(_takes_text(form, inner.value) for form in readings)
             if any(_is_path(form) for form in readings) and not texts:
                 absolute(inner)
+                paths.append(inner)
+    return paths
 
 
 def inner_data(annotation: Any, node: Node, path: KeyPath) -> Iterator[tuple[KeyPath, Node, type[InnerData]]]:

@@ -143,24 +143,26 @@ class Optimizer(Table):
     """How parameters change.
 
     name: the optimiser. lr: the learning rate at its highest. weight_decay: decoupled from the gradient. betas: how
-    slowly the two moments forget. groups: other rates for some parameters; the first that matches one sets its rate.
+    slowly the two moments forget. eps: what is added to the root of the second moment. groups: other rates for some
+    parameters; the first that matches one sets its rate.
     """
 
     name: Literal["adamw"] = "adamw"
     lr: Positive = 2e-4
     weight_decay: Annotated[float, Field(ge=0)] = 1e-5
     betas: Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)] = [0.9, 0.999]
+    eps: Positive = 1e-8
     groups: list[ParameterGroup] = []
 
 
 class Schedule(Table):
     """The learning rate over a stage.
 
-    name: its shape after the warm-up. warmup: the fraction of the steps in which it rises. final: what it ends at, a
-    fraction of lr.
+    name: its shape after the warm-up; "step" falls to `final` at once when four fifths of the steps are made. warmup:
+    the fraction of the steps in which it rises. final: what it ends at, a fraction of lr.
     """
 
-    name: Literal["cosine", "constant", "one-cycle"] = "cosine"
+    name: Literal["cosine", "constant", "one-cycle", "step"] = "cosine"
     warmup: Share = 0.05
     final: Share = 0.0
 
@@ -382,6 +384,12 @@ class Recipe(Table):
 
     _nodes: Node | None = PrivateAttr(default=None)
     _registry: Plugins | None = PrivateAttr(default=None)
+    _data_paths: tuple[Node, ...] = PrivateAttr(default=())
+
+    @property
+    def data_paths(self) -> tuple[Node, ...]:
+        """The files and folders that its data sets name, absolute, at every depth; not those that are defaults."""
+        return self._data_paths
 
     @property
     def registry(self) -> Plugins:

@@ -49,7 +49,10 @@ class Use:
 
 
 class Meaning:
-    """The checks, all made at once: `problems` found, and the validated `options` by key path of their table."""
+    """The checks, all made at once: `problems` found, and the validated `options` by key path of their table.
+
+    data_paths: the files and folders that data sets' options name.
+    """
 
     def __init__(self, root: Node, registry: Plugins, may_miss_plugins: bool) -> None:
         self.root = root
@@ -58,6 +61,7 @@ class Meaning:
         self.problems: list[Problem] = []
         self.unknown_names = False
         self.options: dict[KeyPath, BaseModel] = {}
+        self.data_paths: list[Node] = []
         self.found: dict[KeyPath, Registered] = {}
         self.uses = list(uses(root))
 
@@ -84,7 +88,8 @@ class Meaning:
         self.found[use.path] = registered
         own = use.table.own_keys()
         options = Node({key: node for key, node in use.node.value.items() if key not in own}, use.node.source, ())
-        make_paths_absolute(registered.options, options)
+        paths = make_paths_absolute(registered.options, options)
+        self.data_paths += paths if use.kind == "datasets" else []
         for path, node, table in inner_data(registered.options, options, use.path):
             self.uses.append(Use(path, node, "datasets", "plugin", table))
         try:
@@ -100,7 +105,7 @@ class Meaning:
         weights = model.child("weights") if model is not None else None
         if weights is None or not isinstance(weights.value, str) or not weights.value:
             return
-        # Whether a file is there belongs to the world, not to the recipe: `run` asks, `check` and `plan` need not.
+        # Whether a file is there belongs to the world, not to the recipe: engine/recipe/missing.py.
         if weights.value.startswith(BUILTIN_WEIGHTS) and ("model",) in self.found:
             shipped = [BUILTIN_WEIGHTS + name for name in self.found["model",].extra.get("weights", {})]
             if weights.value not in shipped:

@@ -113,7 +113,8 @@ class ConsoleReport:
 
     @hookimpl
     def engine_stage_frozen(self, event: events.StageFrozen) -> None:
-        self.say(f"  trains {event.trainable:,} parameters, {event.frozen:,} frozen (digest {event.digest[:12]})")
+        digest = "" if event.digest == events.NOTHING_FROZEN else f" (digest {event.digest[:12]})"
+        self.say(f"  trains {event.trainable:,} parameters, {event.frozen:,} frozen{digest}")
         if event.zero_gradient:
             self.say(
                 f"  {len(event.zero_gradient)} trainable tensors start with a gradient of 0, as behind a zero layer"
@@ -145,12 +146,17 @@ class ConsoleReport:
             self.say(f"  {line}")
 
     @hookimpl
+    def engine_checkpoint_saved(self, event: events.CheckpointSaved) -> None:
+        if self._timeline is not None:
+            self._timeline.stepped(event)
+
+    @hookimpl
     def engine_stage_finished(self, event: events.StageFinished) -> None:
         if self._timeline is not None:
             self._timeline.finished(event)
-        self.say(
-            f"  stage {event.name} done in {event.seconds:.0f} s; frozen unchanged (digest {event.frozen_digest[:12]})"
-        )
+        nothing = event.frozen_digest == events.NOTHING_FROZEN
+        kept = "" if nothing else f"; frozen unchanged (digest {event.frozen_digest[:12]})"
+        self.say(f"  stage {event.name} done in {event.seconds:.0f} s{kept}")
 
     @hookimpl
     def engine_note(self, event: events.Note) -> None:
@@ -170,5 +176,8 @@ class ConsoleReport:
         if event.summary:
             self.console.print(summary_table(event.summary, self.key))
         if event.gates:
-            self.console.print(gate_table(event.gates))
+            # What to do about the one that stopped the run is said by the error that follows.
+            self.console.print(
+                gate_table([{**gate, "advice": ""} if gate["action"] == "stop" else gate for gate in event.gates])
+            )
         self.say(end(event))

@@ -8,6 +8,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from engine.events import NOTHING_FROZEN
 from engine.plain import finite
 from engine.reporting.whole import holds
 
@@ -96,6 +97,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.globals["nothing_frozen"] = NOTHING_FROZEN
     made.filters |= {
         "count": lambda value: f"{value:,}" if isinstance(value, int | float) else "–",
         "decimals": lambda value: f"{value:.3f}" if isinstance(value, int | float) else "–",

@@ -53,8 +53,8 @@ class Timeline:
             self.lines.insert(asking, Line(event.name, event.title, event.steps))
         self._line(event.name).state = "running"
 
-    def stepped(self, event: events.Step) -> None:
-        """A stage got on."""
+    def stepped(self, event: events.Step | events.CheckpointSaved) -> None:
+        """A stage got on; where it is stopped between two reports, its last checkpoint tells how far."""
         self._line(event.stage).step = event.step
 
     def judged(self, event: events.GateDecided) -> None:

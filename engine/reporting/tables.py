@@ -94,4 +94,4 @@ def _size(size: int) -> str:
 def _cell(value: float | None, base: float | None) -> str:
     if value is None:
         return "-"
-    return f"{value:.3f}" + (f" [{base:.3f}]" if base is not None else "")
+    return f"{value:.3f}" + (escape(f" [{base:.3f}]") if base is not None else "")  # [nan] would be a tag

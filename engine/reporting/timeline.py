@@ -67,7 +67,7 @@ def stages_of(
             _spend(stage, event, clock.at(event["time"]))
         if kind == "stage_frozen":
             stage |= {key: event[key] for key in FROZEN}
-        elif kind == "step":
+        elif kind in ("step", "checkpoint_saved"):
             stage["done"] = event["step"]
         elif kind == "gate_decided":
             stage["gates"].append(gate_row(event) | {"time": clock.at(event["time"])})

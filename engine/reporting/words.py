@@ -59,12 +59,15 @@ def figures(mean: Mapping[str, float], base: Mapping[str, float], key: Sequence[
 
 
 def verdict(event: events.GateDecided) -> list[str]:
-    """What a gate decided, as lines with markup: the verdict with its figures and what follows, then what to do."""
+    """What a gate decided, as lines with markup: the verdict with its figures and what follows, then what to do.
+
+    What to do where the run stops is said by the error that ends it.
+    """
     given, colour = event.verdict, COLOURS[event.verdict.status]
     follows = f"; {FOLLOWS[event.action]}" if FOLLOWS[event.action] else ""
     word = f"[{colour}]{given.status.upper()}[/{colour}]"
     lines = [f"gate {escape(event.check)} at {event.at} of {event.stage}: {word}, {escape(given.reason)}{follows}"]
-    if given.advice and given.status != "pass":
+    if given.advice and given.status != "pass" and event.action != "stop":
         lines.append(f"  what to do: {escape(given.advice)}")
     return lines
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import nullcontext
 from pathlib import Path
 
-from engine.errors import InputError, InterruptedRunError
+from engine.errors import InputError, InterruptedRunError, Problem
+from engine.recipe.difference import changed
 from engine.recipe.load import load_recipe
 from engine.recipe.schema import Recipe
 from engine.runs import directory
@@ -16,13 +17,14 @@ from engine.stages.session import Session
 def to_resume(recipe: Recipe, runs: Path, folder: Path | None = None) -> tuple[Path, Recipe]:
     """The directory of the run to go on with, its newest unfinished one unless `folder` is given, and its recipe.
 
-    InputError when there is none, or when it was started with another recipe.
+    InputError when there is none, or when it was started with another recipe: what of it differs, and where.
     """
     folder = folder or directory.unfinished(runs, recipe.name)
     kept = load_recipe(folder / directory.RECIPE)
-    if kept.training() != recipe.training():
+    if differ := changed(kept, recipe):
         raise InputError(
-            f"the recipe differs from the one that {folder} was started with", f"engine run {folder} --resume"
+            [Problem("", f"the recipe differs from the one that {folder} was started with"), *differ],
+            f"`engine run {folder} --resume` goes on with that one",
         )
     return folder, kept
 

@@ -15,13 +15,12 @@ from engine.errors import (
     EngineError,
     GateRefusedError,
     InterruptedRunError,
-    Problem,
     WorldError,
-    nearest,
 )
 from engine.files import file_digest, read_json
 from engine.limits import limits_told
 from engine.reading import fields_of, reading
+from engine.recipe.missing import missing_weights
 from engine.recipe.schema import Stage
 from engine.registered import SINGULAR
 from engine.runs import directory
@@ -75,7 +74,8 @@ def execute(session: Session, folder: Path, resumed: bool, runs: Path | None = N
     gates: list[dict[str, Any]] = []
     status, message = "failed", "stopped by an error"
     # To the last line that is written: a signal that comes after the last step finds nothing to stop.
-    with stop_on_signal(ECHO if session.accelerator.num_processes > 1 else 0.0) as session.stop:
+    echo = ECHO if session.accelerator.num_processes > 1 else 0.0
+    with stop_on_signal(echo, session.on_stop if session.leads else None) as session.stop:
         try:
             stages = [(stage.name, stage.title, stage.steps) for stage in recipe.stages]
             asked = [(stage.name, gate.at, gate.check) for stage in recipe.stages for gate in stage.gates]
@@ -117,7 +117,8 @@ def preflight(session: Session) -> None:
     for number, name in enumerate(session.recipe.evaluate.ablations):
         check_ablation(name, known, session.recipe.where("evaluate", "ablations", number))
     check_parallel(session.accelerator, [stage.train for stage in session.recipe.stages])
-    check_files(session)
+    if gone := missing_weights(session.recipe):  # a folder of data may be one that its data set makes
+        raise WorldError("\n".join(map(str, gone)))
     session.check_scenes()
     check_samples(session)
     check_signal(session, outline)
@@ -133,24 +134,6 @@ def check_signal(session: Session, outline: System) -> None:
         with reading(outline.names[1]):
             for name in outline.corrector.signal:
                 sample[name]
-
-
-def check_files(session: Session) -> None:
-    """Make sure that every weights file the recipe names is there; WorldError with its place and the nearest names."""
-    recipe = session.recipe
-    named = [(recipe.where("model", "weights"), session.pretrained())]
-    named += [
-        (recipe.where("stage", i, "init"), Path(s.init))
-        for i, s in enumerate(recipe.stages)
-        if s.init and s.init_is_file
-    ]
-    missing = []
-    for where, path in named:
-        if path is not None and not path.is_file():
-            beside = [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
-            missing.append(Problem(where, f"there is no weights file {path}", near=nearest(path.name, beside)))
-    if missing:
-        raise WorldError("\n".join(str(problem) for problem in missing))
 
 
 def _take_finished(session: Session, folder: Path, runs: Path, keys: Mapping[str, Document]) -> None:

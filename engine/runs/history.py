@@ -25,7 +25,7 @@ TAIL = 1 << 16
 class StageHistory:
     """A stage of a run.
 
-    state: "waiting", "running", "done", "reused", or how the run ended in it. step: the last step that was told of.
+    state: "waiting", "running", "done", "reused", or how the run ended in it. step: the last one told of.
     asks: the gates of the recipe as (at, check). gates, rows: verdicts and rows of the final table so far. data: what
     its data sets were (how many samples, the digest of the first). trained_in: the run that a reused stage is from.
     """
@@ -111,7 +111,8 @@ def read_run(path: Path) -> RunHistory:
 def _stages(
     path: Path, tables: Sequence[Any], state: str, recent: Sequence[Mapping[str, Any]]
 ) -> Iterator[StageHistory]:
-    steps = {event["stage"]: event["step"] for event in recent if event["event"] == "step"}
+    # A stop is between two reports; the checkpoint that it writes tells its step.
+    steps = {event["stage"]: event["step"] for event in recent if event["event"] in ("step", "checkpoint_saved")}
     for table in tables:
         if not (
             isinstance(table, Mapping) and isinstance(table.get("name"), str) and isinstance(table.get("steps"), int)
@@ -178,7 +179,7 @@ def _last(
 
 
 def _recent(path: Path) -> Iterator[dict[str, Any]]:
-    """The last steps and evaluations that a run told of; a line that is cut or damaged is passed over."""
+    """The last steps, checkpoints and evaluations that a run told of; a line that is cut or damaged is passed over."""
     with suppress(OSError), path.open("rb") as file:
         size = file.seek(0, 2)
         file.seek(max(size - TAIL, 0))
@@ -192,7 +193,7 @@ def _recent(path: Path) -> Iterator[dict[str, Any]]:
 def _is_told(event: Mapping[str, Any]) -> bool:
     """Whether it is an event that is read here, whole."""
     match event.get("event"):
-        case "step":
+        case "step" | "checkpoint_saved":
             return isinstance(event.get("stage"), str) and isinstance(event.get("step"), int)
         case "evaluated":
             told, found = ("stage", "moment", "data"), event.get("evaluation")

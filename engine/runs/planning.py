@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from engine import events
+from engine.errors import Problem
 from engine.globs import Selection
-from engine.recipe.schema import Recipe, Stage
+from engine.recipe.missing import missing
+from engine.recipe.schema import Stage
 from engine.runs.cost import StageCost
 from engine.stages.key import stage_keys
 from engine.stages.outline import keep
@@ -51,7 +53,7 @@ class Plan:
     """What a run would do.
 
     weights: what it starts from, in words. parameters: how many numbers each tensor of the system has, by its name.
-    costs: what each stage would take, where that was measured.
+    costs: what each stage would take, where that was measured. missing: weights and data that are not there yet.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Plan:
     parameters: Mapping[str, int]
     stages: Sequence[PlannedStage]
     costs: Sequence[StageCost] = ()
+    missing: Sequence[Problem] = ()
 
 
 def plan(session: Session, runs: Path, processes: int = 1) -> Plan:
@@ -75,14 +78,7 @@ def plan(session: Session, runs: Path, processes: int = 1) -> Plan:
         _planned(stage, selection, counts, decision)
         for stage, selection, decision in zip(recipe.stages, selections, decisions, strict=True)
     ]
-    return Plan(recipe.name, _start(recipe), counts, stages)
-
-
-def _start(recipe: Recipe) -> str:
-    weights = recipe.pretrained
-    if weights is None:
-        return "fresh weights"
-    return f"{recipe.model.weights}{'' if weights.is_file() else ' (file not there yet)'}"
+    return Plan(recipe.name, recipe.model.weights or "fresh weights", counts, stages, missing=missing(recipe))
 
 
 def _decisions(session: Session, runs: Path, processes: int) -> list[Decision]:

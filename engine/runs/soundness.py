@@ -15,7 +15,7 @@ from torch import Tensor
 from engine.checkpoints.record import RECORD
 from engine.checkpoints.store import AVERAGE, MANIFEST, STATE, check_digest
 from engine.checkpoints.store import WEIGHTS as RAW
-from engine.checkpoints.weights import read_labelled
+from engine.checkpoints.weights import read_weights
 from engine.errors import InputError, WorldError
 from engine.files import read_json
 from engine.stages.runner import CHECKPOINTS, WEIGHTS
@@ -99,7 +99,7 @@ def _check(run: Path, path: Path, expected: Mapping[str, tuple[int, ...]]) -> Fi
     if path.name == STATE or digest == "missing":  # the optimiser's: what it holds is seen when a run goes on
         return FileCheck(name, 0, 0, digest, wrong, None, {})
     try:
-        tensors, about = read_labelled(path)
+        tensors, about = read_weights(path)
     except (WorldError, InputError) as damage:
         return FileCheck(name, 0, 0, digest, [*wrong, str(damage)], None, {})
     missing = [each for each in expected if each not in tensors]
@@ -117,7 +117,7 @@ def _check(run: Path, path: Path, expected: Mapping[str, tuple[int, ...]]) -> Fi
     raw = path.with_name(RAW)
     distance = None
     if path.name == AVERAGE and raw.is_file() and not wrong:
-        distance = _apart(tensors, read_labelled(raw)[0])
+        distance = _apart(tensors, read_weights(raw)[0])
     return FileCheck(name, len(tensors), sum(map(Tensor.numel, tensors.values())), digest, wrong, distance, about)
 
 

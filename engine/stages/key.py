@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +17,7 @@ from engine.data.loader import as_source
 from engine.files import file_digest
 from engine.plugin_table import InnerData
 from engine.plugins import BUILTINS
+from engine.recipe.difference import SHOWN, differences, said
 from engine.recipe.schema import Recipe, Stage, inner_plugins
 from engine.registered import Kind
 from engine.stages.session import Session
@@ -43,11 +44,6 @@ UNMEASURED = {
     "best",  # marks a checkpoint, and checkpoints are not taken over
 }
 """Keys of [evaluate] that change no figure."""
-
-SHOWN = 3
-"""Changes that are named; further ones are counted."""
-WIDTH = 40
-"""Characters of a value that is shown."""
 
 Document = dict[str, Any]
 
@@ -153,7 +149,7 @@ def _code(session: Session, stage: Stage) -> dict[str, list[str]]:
 
 def changes(was: Mapping[str, Any], now: Mapping[str, Any], stage: Stage) -> list[str]:
     """What differs between two documents, in words, the recipe's own keys first."""
-    differ = sorted(_differences(was, now), key=lambda each: ORDER.index(each[0][0]) if each[0][0] in ORDER else 99)
+    differ = sorted(differences(was, now), key=lambda each: ORDER.index(each[0][0]) if each[0][0] in ORDER else 99)
     return [_change(*each, stage) for each in differ] or ["the order of its losses, metrics or gates changed"]
 
 
@@ -164,28 +160,6 @@ def in_words(changed: list[str]) -> str:
     """The first of several changes, and how many there are."""
     more = len(changed) - SHOWN
     return "; ".join(changed[:SHOWN]) + (f"; and {more} more" if more > 0 else "")
-
-
-def _differences(was: Any, now: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any, Any]]:
-    """(path, was, now) of what differs; what a table or an entry of an array holds is named, if both have it."""
-    old, new = _as_table(was), _as_table(now)
-    if old is None or new is None:
-        yield path, was, now
-        return
-    for key in {**new, **old}:
-        if old.get(key) != new.get(key):
-            yield from _differences(old.get(key), new.get(key), (*path, key))
-
-
-def _as_table(value: Any) -> Mapping[str, Any] | None:
-    """A table, or an array of tables under the names by which `--set` calls them; None for anything else."""
-    if isinstance(value, list) and all(isinstance(item, Mapping) for item in value):
-        named: dict[str, Any] = {}
-        for number, item in enumerate(value):
-            name = str(item.get("check") or item.get("name") or number)
-            named[name if name not in named else f"{name}.{number}"] = item
-        return named
-    return value if isinstance(value, Mapping) else None
 
 
 def _change(path: tuple[str, ...], was: Any, now: Any, stage: Stage) -> str:
@@ -205,12 +179,7 @@ def _change(path: tuple[str, ...], was: Any, now: Any, stage: Stage) -> str:
             return f"the file {name} changed"
         case ("stage", *keys):
             path = ("stage", stage.name, *keys)
-    return f"{'.'.join(path)} was {_shown(was)}, is {_shown(now)}"
-
-
-def _shown(value: Any) -> str:
-    text = "not set" if value is None else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= WIDTH else text[: WIDTH - 3] + "..."
+    return said(path, was, now)
 
 
 def data_identity(session: Session) -> dict[str, dict[str, Any]]:

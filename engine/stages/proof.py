@@ -56,18 +56,27 @@ def prove_gradients(
 
 
 def prove_identity(system: System, batch: Batch, warp: Warp) -> None:
-    """Check that a fresh injection leaves the base's output identical, bit for bit; PluginError otherwise."""
+    """Check that a fresh injection leaves the base's output identical, bit for bit; PluginError otherwise.
+
+    Held against what the base answered, and not against what the injection says that it was.
+    """
     modes = {name: module.training for name, module in system.named_modules()}
     system.eval()
     with torch.no_grad():
-        prediction = system(batch, warp=warp)
+        base = system(batch, warp=warp, inject=False)
+        answered = base.value.clone()  # an injection may write into what it is given
+        prediction = system.correct(batch, base, warp)
     for name, module in system.named_modules():
         module.training = modes[name]
-    if prediction.base is None or not torch.equal(prediction.value, prediction.base.value):
-        name = type(system.injection).__name__
+    name = f"injection {type(system.injection).__name__}"
+    if not torch.equal(prediction.value, answered):
         raise PluginError(
-            f"injection {name} declares zero_init but its untrained output differs from the base's; "
-            "initialise its last layer with zeros"
+            f"{name} declares zero_init but its untrained output differs from the base's; "
+            "initialise its last layer with zeros and correct the base that it is given"
+        )
+    if prediction.base is None or not torch.equal(prediction.base.value, answered):
+        raise PluginError(
+            f"{name} does not answer with the base that it was given; return base.corrected(correction, raw)"
         )
 
 

@@ -333,7 +333,7 @@ class StageRun:
             if stages[name].injection:
                 return True
             name = stages[name].init
-        return name is not None and holds_injection(read_weights(Path(name)))
+        return name is not None and holds_injection(read_weights(Path(name))[0])
 
     def _measure_during(self, system: System, moment: str) -> Evaluation:
         measured = Measured(self.session, system, self.stage.name, self.folder, self.stage.injection)

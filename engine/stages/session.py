@@ -15,7 +15,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from engine import events
-from engine.checkpoints.weights import load_system, read_labelled
+from engine.checkpoints.weights import load_system, read_weights
 from engine.contracts import Ablation, Dataset, Evaluation, Metric
 from engine.data.loader import Fixed, evaluation_batches
 from engine.data.source import Source
@@ -25,6 +25,7 @@ from engine.plugins import Plugins
 from engine.prediction import Batch, Prediction
 from engine.recipe.schema import Recipe, Stage
 from engine.stages.damaged import DamagedSamples
+from engine.stages.not_finite import NotFinite, warning
 from engine.system import System, Warp
 from engine.training.evaluate import evaluate, predictions
 from engine.training.exporting import Exporting, Stopwatch, exported
@@ -45,7 +46,8 @@ Batches = Callable[[int, int], Iterator[Batch]]
 class Session:
     """A recipe at work. Data sets are built and prepared at first use, systems on request.
 
-    trace: what watches the batches of each stage, given them with the stage and its folder.
+    trace: what watches the batches of each stage, given them with the stage and its folder. on_stop: what tells at once
+    that a signal was heard, which the run heeds later.
     """
 
     recipe: Recipe
@@ -53,6 +55,7 @@ class Session:
     emit: Callable[[Any], None]
     stop: StopRequest = field(default_factory=StopRequest)
     trace: Callable[[Batches, Stage, Path], Batches] | None = None
+    on_stop: Callable[[str], None] | None = None
     _datasets: dict[str, Source] = field(default_factory=dict)
     _company: Company | None = None
     _told: set[str] = field(default_factory=set)
@@ -196,9 +199,10 @@ class Session:
         return done
 
     @cached_property
-    def metrics(self) -> list[Metric]:
-        """The recipe's metrics."""
-        return [self.plugins.get("metrics", each.name).build(each.options) for each in self.recipe.evaluate.metrics]
+    def metrics(self) -> list[tuple[str, Metric]]:
+        """The recipe's metrics, each with its name in the recipe."""
+        get = self.plugins.get
+        return [(each.name, get("metrics", each.name).build(each.options)) for each in self.recipe.evaluate.metrics]
 
     def bare_system(self) -> System:
         """The system with fresh weights drawn from the recipe's seed, on the current default device."""
@@ -228,7 +232,7 @@ class Session:
             self._told.add(note.text)
         for path in (self.pretrained(), weights):
             if path is not None:
-                tensors, about = read_labelled(path)
+                tensors, about = read_weights(path)
                 report = load_system(system, tensors, f"{path.parent.name}/{path.name}")
                 level: Literal["info", "warning"] = "warning" if report.unexpected else "info"
                 self.emit(events.Note(level, f"weights {report}", report.to_dict()))
@@ -297,9 +301,14 @@ class Session:
         if exports:
             pairs = exported(pairs, exports, Stopwatch(system, self.device))
             metrics = metrics if self.brings(split, [system.target]) else []
-        evaluation = evaluate(pairs, metrics, gather_object)
+        seen = NotFinite()
+        evaluation = evaluate(seen.passing(pairs), metrics, gather_object)
         if not evaluation.ids:
             raise self._datasets[split].unreadable()
+        told = warning(str(self._datasets[split]), gather_object(seen.counts()))
+        if told is not None and told.text not in self._told:
+            self.emit(told)
+            self._told.add(told.text)
         return evaluation
 
     def _until_stopped(

@@ -47,6 +47,13 @@ def dataset(
             for field, value in found.items():
                 _check_field(subject, field, value)
 
+    def its_scenes_are_one_a_sample() -> None:
+        of: Any = subject.build()
+        told = subject.run("`scenes` fails", of.scenes) if hasattr(of, "scenes") else None
+        if told and len(told) != len(of):  # a mix of sets that name none gives an empty list
+            what = f"`scenes` gives {len(told)} names for {len(of)} samples"
+            subject.fail(what, "the scene of each sample, in their order, or None")
+
     def evaluation_is_fixed() -> None:
         of = made()
         for index in range(min(len(of), READ)):
@@ -97,6 +104,7 @@ def dataset(
 
     return subject.checks(
         it_has_samples_of_named_arrays,
+        its_scenes_are_one_a_sample,
         evaluation_is_fixed,
         chance_comes_from_rng_alone,
         a_sample_belongs_to_its_reader,

@@ -13,6 +13,7 @@ from engine.prediction import Batch, Prediction
 from engine.reading import fields_of, reading
 from engine.testing.modules import of_target
 from engine.testing.subject import Check, Given, Subject, given, same
+from engine.training.evaluate import mistake_in
 
 Figures = Mapping[str, tuple[Tensor, Tensor]]
 
@@ -41,6 +42,9 @@ def metric(
                 return measure(prediction, fields_of(fields, "the batch of the test"))
 
         found: Figures = subject.run("it fails", call)
+        mistake = mistake_in(found, len(prediction.value))
+        if mistake:
+            subject.fail(f"it {mistake}")
         return found
 
     def asked() -> tuple[Batch, Prediction]:
@@ -53,12 +57,7 @@ def metric(
             subject.fail(f"`produces` announces {sorted(announced)}, and it yields {sorted(found)}", "name the same")
 
     def it_gives_a_sum_and_a_count_for_each_sample() -> None:
-        fields, prediction = asked()
-        samples = len(fields[target])
-        for figure, (total, count) in measured(fields, prediction).items():
-            if tuple(total.shape) != (samples,) or tuple(count.shape) != (samples,):
-                shapes = f"{tuple(total.shape)} and {tuple(count.shape)}"
-                subject.fail(f"{figure!r} has a sum and a count of shapes {shapes}", f"({samples},), one a sample")
+        for figure, (total, count) in measured(*asked()).items():
             if not bool((count >= 0).all()):
                 subject.fail(f"{figure!r} counts less than nothing")
             if not bool(total[count > 0].isfinite().all()):

@@ -17,20 +17,26 @@ class Average:
     device at each step, which waits for all that the device has been asked for.
     """
 
-    def __init__(self, system: System, decay: float) -> None:
+    def __init__(self, system: System, decay: float, optimizer: torch.optim.Optimizer) -> None:
         self.system = copy.deepcopy(system)
         self.decay = decay
-        self.steps = 0
+        self.optimizer = optimizer
+        self.steps: Tensor | float = 0
+        """How many it has taken in; it is on the device where the guard's verdict is."""
 
     @torch.no_grad()
     def update(self, system: System) -> None:
-        """Take in the weights of another step."""
+        """Take in the weights of another step, unless the guard's flag on a device left it out: nothing was learnt."""
         own: list[Tensor] = [*self.system.parameters()]
         newest: list[Tensor] = [*system.parameters()]
-        if self.steps == 0:
-            torch._foreach_copy_(own, newest)
+        left_out: Tensor | None = getattr(self.optimizer, "found_inf", None)
+        if left_out is None:
+            torch._foreach_lerp_(own, newest, 1 - self.decay if self.steps else 1.0)
+            self.steps += 1
         else:
-            torch._foreach_lerp_(own, newest, 1 - self.decay)
+            made, before = 1 - left_out, torch.zeros_like(left_out) + self.steps
+            share = made * torch.where(before > 0, 1 - self.decay, 1.0)
+            torch._foreach_lerp_(own, newest, [share.to(each.dtype) for each in own])
+            self.steps = before + made
         for kept, buffer in zip(self.system.buffers(), system.buffers(), strict=True):
             kept.copy_(buffer)
-        self.steps += 1

@@ -81,13 +81,14 @@ def check_ablation(name: str, own: Collection[str], where: str = "") -> None:
 
 def evaluate(
     pairs: Iterator[tuple[Batch, Prediction]],
-    metrics: Sequence[Metric],
+    metrics: Sequence[tuple[str, Metric]],
     gather: Callable[[list[Figures]], list[Figures]] = lambda own: own,
 ) -> Evaluation:
-    """Collect metrics over (batch, prediction) pairs.
+    """Collect metrics, each with the name that messages call it by, over (batch, prediction) pairs.
 
     A sample on which a metric is not defined is skipped and counted, never taken as 0. `gather` gives the figures of
-    all processes, each of which measured its share, in their order.
+    all processes, each of which measured its share, in their order. PluginError for a metric that raises or returns
+    anything but sums and counts.
     """
     own = Figures()
     with torch.no_grad():
@@ -95,11 +96,10 @@ def evaluate(
             size = prediction.value.shape[0]
             own.ids += batch.get("id", [None] * size)
             own.scenes += batch.get("scene", [None] * size)
-            for metric in metrics:
-                with reading(f"the metric {getattr(metric, '__name__', type(metric).__name__)}"):
-                    own.whole.add(metric(prediction, batch), size)
-                    if prediction.base is not None:
-                        own.base.add(metric(prediction.base, batch), size)
+            for name, metric in metrics:
+                own.whole.add(_measured(name, metric, prediction, batch))
+                if prediction.base is not None:
+                    own.base.add(_measured(name, metric, prediction.base, batch))
     own.whole.to_cpu()
     own.base.to_cpu()
     figures = Figures()
@@ -120,6 +120,39 @@ def evaluate(
     )
 
 
+def _measured(name: str, metric: Metric, prediction: Prediction, batch: Batch) -> Mapping[str, tuple[Tensor, Tensor]]:
+    with reading(f"the metric {name}"):
+        answer = metric(prediction, batch)
+    mistake = mistake_in(answer, prediction.value.shape[0])
+    if mistake:
+        raise PluginError(f"the metric {name} {mistake}")
+    return answer
+
+
+def mistake_in(answer: Any, size: int) -> str:
+    """What a metric returned for `size` samples, and what was expected; empty where it is that."""
+    expected = f"expected {{name: (sum, count)}}, two tensors of shape ({size},) with a number for each sample"
+    if not isinstance(answer, Mapping):
+        return f"returned {_kind(answer)}; {expected}"
+    for name, pair in answer.items():
+        if not isinstance(name, str):
+            return f"returned {_kind(name)} as a name; {expected}"
+        tensors = isinstance(pair, tuple | list) and all(isinstance(each, Tensor) for each in pair)
+        if not tensors or [each.shape for each in pair] != [(size,), (size,)]:
+            return f"returned {_kind(pair)} for '{name}'; {expected}"
+    return ""
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {tuple(value.shape)}"
+    if isinstance(value, tuple | list):
+        return f"({', '.join(map(_kind, value))})" if len(value) <= 2 else f"{len(value)} values"
+    if value is None or isinstance(value, int | float):
+        return str(value)
+    return f"a value of type {type(value).__name__}"
+
+
 class Tally:
     """Sums and counts a sample, by metric name."""
 
@@ -127,13 +160,9 @@ class Tally:
         self.sums: dict[str, list[Tensor]] = {}
         self.counts: dict[str, list[Tensor]] = {}
 
-    def add(self, figures: Mapping[str, tuple[Tensor, Tensor]], size: int) -> None:
-        """Add a batch of `size` samples; PluginError when a metric returns other shapes."""
+    def add(self, figures: Mapping[str, tuple[Tensor, Tensor]]) -> None:
+        """Add a batch."""
         for name, (total, count) in figures.items():
-            if total.shape != (size,) or count.shape != (size,):
-                raise PluginError(
-                    f"metric '{name}' returned {tuple(total.shape)} and {tuple(count.shape)} for {size} samples"
-                )
             self.sums.setdefault(name, []).append(total.double())
             self.counts.setdefault(name, []).append(count.double())
 

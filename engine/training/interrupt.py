@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from types import FrameType
@@ -22,11 +23,15 @@ group, and the launcher hands on to its processes what it got itself."""
 
 
 class StopRequest:
-    """Whether somebody asked the run to stop; signals within `echo` seconds of the first count as the same one."""
+    """Whether somebody asked the run to stop; signals within `echo` seconds of the first count as the same one.
 
-    def __init__(self, echo: float = 0.0) -> None:
+    tell: hears at once, in a thread of its own, what follows the first one.
+    """
+
+    def __init__(self, echo: float = 0.0, tell: Callable[[str], None] | None = None) -> None:
         self.signal: str | None = None
         self.echo = echo
+        self.tell = tell
         self._first = 0.0
 
     def note(self, number: int, frame: FrameType | None) -> None:
@@ -36,6 +41,11 @@ class StopRequest:
             if self.echo == 0:
                 for each in SIGNALS:
                     signal.signal(each, signal.SIG_DFL)
+            if self.tell is not None:
+                again = "" if self.echo else "; another one stops at once"
+                # Not in this thread, which may hold the console's lock just now; and not by `threading`, whose own lock
+                # it may hold too.
+                _thread.start_new_thread(self.tell, (f"  {self.signal}: stops after this step, and saves{again}",))
         elif time.monotonic() - self._first > self.echo:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
@@ -52,12 +62,13 @@ class StopRequest:
 
 
 @contextmanager
-def stop_on_signal(echo: float = 0.0) -> Iterator[StopRequest]:
+def stop_on_signal(echo: float = 0.0, tell: Callable[[str], None] | None = None) -> Iterator[StopRequest]:
     """Turn signals into a request while the body runs; outside the main thread signals are left alone.
 
-    A signal that comes too late for the body to heed goes to the handler that the program had set itself, if any.
+    echo, tell: as in StopRequest. A signal that comes too late for the body to heed goes to the handler that the
+    program had set itself, if any.
     """
-    request = StopRequest(echo)
+    request = StopRequest(echo, tell)
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
@@ -85,7 +96,7 @@ def host_group() -> torch.distributed.ProcessGroup:
         whole: torch.distributed.ProcessGroup | None = torch.distributed.group.WORLD
         assert whole is not None, "there are several processes"
         return whole
-    group = torch.distributed.new_group(backend="gloo")
+    group: torch.distributed.ProcessGroup | None = torch.distributed.new_group(backend="gloo")
     assert group is not None, "every process belongs to it"
     # Else gloo's threads may outlive the interpreter, which aborts a process that has done well.
     atexit.register(torch.distributed.destroy_process_group, group)

@@ -129,13 +129,14 @@ def train(task: Task, resume: Checkpoint | None = None) -> None:
         if scales:
             scaler.unscale_(optimizer)
         norm = parallel.clip(parameters, settings.clip_norm) if measured else None
-        if norm is None or not guarded or guard.judge(progress.step, norm, shared=several):
+        made = norm is None or not guarded or guard.judge(progress.step, norm, shared=several)
+        if made:
             optimizer.step()  # not through the scaler, which would put its own flag in place of the guard's
         if scales:
             scaler.update()
         for parameter in parameters:
             parameter.grad = None  # what `zero_grad` does, in a tenth of its time
-        if state.average is not None:
+        if state.average is not None and made:
             parallel.publish()
             state.average.update(system)
         meter.close(norm)

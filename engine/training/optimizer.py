@@ -32,6 +32,7 @@ def build_optimizer(system: nn.Module, selection: Selection, settings: Optimizer
         ],
         lr=settings.lr,
         betas=(settings.betas[0], settings.betas[1]),
+        eps=settings.eps,
         weight_decay=settings.weight_decay,
         fused=True,
     )

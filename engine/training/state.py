@@ -66,7 +66,7 @@ class TrainingState:
         self.meter = meter
         self.parallel = parallel
         self.progress = Progress()
-        self.average = None if decay is None else Average(system, decay)
+        self.average = None if decay is None else Average(system, decay, optimizer)
 
     @property
     def averaged(self) -> System:
@@ -84,7 +84,7 @@ class TrainingState:
             "optimizer": optimizer,
             "scaler": self.scaler.state_dict(),
             "guard": self.guard.state(),
-            "averaged": None if self.average is None else self.average.steps,
+            "averaged": None if self.average is None else int(self.average.steps),
             "processes": everyone,
         }
         average = None if self.average is None else self.average.system.state_dict()

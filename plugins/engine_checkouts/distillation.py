@@ -8,11 +8,11 @@ import torch
 from engine_stereo.losses import distance, error_of, mean_over
 from torch import Tensor
 
+from engine import read_weights
 from engine.errors import InputError
 from engine.prediction import Batch, Prediction
 from engine_checkouts.network import Checkout, build
 from engine_checkouts.options import DistillationOptions
-from engine_checkouts.parts import read_labelled
 
 BASE = "base."
 """What the names of a run's own weights begin with; a correction that was trained beside them is not the teacher's."""
@@ -48,7 +48,7 @@ def taught(teacher: Checkout, weights: Path) -> Checkout:
     Raises InputError where tensors are missing or of another shape, and where they were trained with another axis of
     the attention.
     """
-    tensors, trained = read_labelled(weights)
+    tensors, trained = read_weights(weights)
     if any(name.startswith(BASE) for name in tensors):
         tensors = {name.removeprefix(BASE): each for name, each in tensors.items() if name.startswith(BASE)}
     state, wanted = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}, teacher.state_dict()

@@ -16,7 +16,7 @@ from engine_checkouts.isolation import replaced
 def offline(folder: Path, hubs: Mapping[str, str]) -> Iterator[None]:
     """torch.hub takes the repositories in `hubs` from folders of the checkout; timm makes networks without weights.
 
-    Raises WorldError where something else is asked for.
+    timm has to be imported before, as what a preset `needs` is. Raises WorldError where something else is asked for.
     """
     import torch
 
@@ -34,9 +34,10 @@ def offline(folder: Path, hubs: Mapping[str, str]) -> Iterator[None]:
             more.pop(setting, None)
         return load(str(place), model, *arguments, source="local", **more)
 
-    def refused(url: str, *_: Any, **__: Any) -> Any:
+    def refused(url: str = "", *_: Any, repo_id: str = "", **__: Any) -> Any:
+        asked = url or repo_id
         raise WorldError(
-            f"the checkout asks for {url}, which would be downloaded; `parts` in [model] takes it as a file"
+            f"the checkout asks for {asked}, which would be downloaded; `parts` in [model] takes it as a file"
         )
 
     with ExitStack() as undo:
@@ -44,12 +45,16 @@ def offline(folder: Path, hubs: Mapping[str, str]) -> Iterator[None]:
         undo.enter_context(replaced(torch.hub, "load_state_dict_from_url", refused))
         # what the one above calls: torchvision and others took it by its name before it was replaced
         undo.enter_context(replaced(torch.hub, "download_url_to_file", refused))
-        timm = sys.modules.get("timm")
-        if timm is not None:
-            create = timm.create_model
+        if "timm" in sys.modules:
+            create = sys.modules["timm"].create_model
 
             def without_weights(*arguments: Any, **more: Any) -> Any:
                 return create(*arguments[:1], **{**more, "pretrained": False})
 
-            undo.enter_context(replaced(timm, "create_model", without_weights))
+            # Under every name that timm's own modules have for them: `timm.models.resnet18` asks for weights by itself.
+            downloads = ("hf_hub_download", "load_state_dict_from_url", "download_url_to_file")
+            instead = {"create_model": without_weights, **dict.fromkeys(downloads, refused)}
+            for module in [each for name, each in list(sys.modules.items()) if name.partition(".")[0] == "timm"]:
+                for name in instead.keys() & vars(module).keys():
+                    undo.enter_context(replaced(module, name, instead[name]))
         yield

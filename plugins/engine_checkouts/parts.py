@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import pickle
-import struct
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
-from engine import events
-from engine.errors import InputError, Problem, WorldError, nearest
-
-DAMAGES = (
-    *(SafetensorError, OSError, RuntimeError, EOFError, ValueError, TypeError, LookupError, AttributeError),
-    *(AssertionError, ArithmeticError, MemoryError, struct.error),
-)
-"""What is raised for a file that is damaged or of another kind: a torch file's pickle is read as it stands."""
+from engine import events, read_weights
+from engine.errors import InputError, Problem, nearest
 
 SHOWN = 6
 """Names that a message lists."""
@@ -39,7 +28,7 @@ def load_part(network: nn.Module, part: str, path: Path) -> events.Note:
         raise InputError(
             Problem("", f"[model.parts] names '{part}', which the network has not", near=nearest(part, known))
         ) from None
-    tensors = {name.removeprefix("module."): tensor for name, tensor in read_labelled(path)[0].items()}
+    tensors = {name.removeprefix("module."): tensor for name, tensor in read_weights(path)[0].items()}
     branches = {name.partition(".")[0] for name in tensors}
     wanted = {
         name: tensor for name, tensor in module.state_dict(keep_vars=True).items() if name.partition(".")[0] in branches
@@ -63,32 +52,6 @@ def load_part(network: nn.Module, part: str, path: Path) -> events.Note:
         f", {len(left)} unexpected" if left else ""
     )
     return events.Note("warning" if left else "info", text, {"part": part, "loaded": len(wanted), "unexpected": left})
-
-
-def read_labelled(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors of a safetensors file, or of a torch file, from which no code is run, and the texts beside them."""
-    if not path.is_file():
-        raise WorldError(f"there is no weights file {path}")
-    try:
-        if path.suffix == ".safetensors":
-            with safe_open(path, "pt") as file:
-                return load_file(path), file.metadata() or {}
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        # Not in torch's words, which advise to run the code that the file may hold.
-        raise WorldError(f"{path} is damaged, or holds more than tensors, and is not opened") from error
-    except DAMAGES as error:
-        raise WorldError(f"{path} is damaged, or is no weights file: {error}") from error
-    about = content if isinstance(content, dict) else {}
-    texts = {name: value for name, value in about.items() if isinstance(name, str) and isinstance(value, str)}
-    for key in ("state_dict", "model"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if not isinstance(content, dict) or not all(
-        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
-    ):
-        raise InputError(f"{path} holds no mapping of tensors")
-    return content, texts
 
 
 def _some(names: list[str]) -> str:

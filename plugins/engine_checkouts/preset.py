@@ -60,9 +60,9 @@ class Preset:
     """One published network.
 
     module, network: the class and where the checkout has it. home: where to get it. commits: those that this preset was
-    tried with. form: how the constructor takes its `arguments`. needs: packages that it cannot do
-    without. unused: packages that it imports and never calls. hubs: repositories
-    that it asks torch.hub for, and the folder of the checkout that holds the same code.
+    tried with. form: how the constructor takes its `arguments`. needs: packages that it cannot do without, which are
+    imported before it: a timm that is not named here may download. unused: packages that it imports and never calls.
+    hubs: repositories that it asks torch.hub for, and the folder of the checkout that holds the same code.
 
     multiple: both sides of the images are padded to multiples of this. brightest: the images' highest value.
     iterations, test_mode: keywords of `forward`. train, evaluate: what it returns then.

@@ -14,10 +14,10 @@ import typer
 import yaml
 from torch import Tensor
 
+from engine import read_weights
 from engine.errors import InputError
 from engine_checkouts.arguments import arguments
 from engine_checkouts.options import CheckoutOptions, NetworkOptions
-from engine_checkouts.parts import read_labelled
 from engine_checkouts.preset import Preset
 from engine_checkouts.presets import PRESETS
 
@@ -42,7 +42,7 @@ def ship(run: Path, folder: Path, preset: Preset | None = None) -> Path:
         raise InputError(f"no stage of {run} has finished yet, so it has no weights")
     options, preset = _network(recipe["model"], preset)
     stage = rows[-1]["stage"]
-    handed_on, trained = read_labelled(run / f"stage-{stage}" / "weights.safetensors")
+    handed_on, trained = read_weights(run / f"stage-{stage}" / "weights.safetensors")
     tensors = {name.removeprefix(PREFIX): tensor for name, tensor in handed_on.items() if name.startswith(PREFIX)}
     steps = {each["name"]: each["steps"] for each in recipe["stage"]}
     about = {

@@ -109,8 +109,11 @@ def compare(
     engine deploy compare runs/RECIPE/RUN network.onnx network.int8.onnx small.safetensors
     """
     from engine_deploy.measuring import compare as compared
+    from engine_deploy.measuring import iterated_otherwise
 
     rows = compared(run, files, sets, repeats, zipped)
+    for line in iterated_otherwise(rows):
+        typer.echo(f"warning: {line}", err=True)
     heads = ["file", "MB", *(["zipped MB"] if zipped else [])]
     sizes = ["bytes", *(["zipped"] if zipped else [])]
     _tell(rows, heads, lambda row: [row["file"], *(f"{row[size] / 1e6:.1f}" for size in sizes)], as_json)

@@ -84,6 +84,7 @@ def compare(
 ) -> list[dict[str, Any]]:
     """A row for what the run trained, and one for each file that `save` or `export` wrote of it, read again.
 
+    iterations: how often the network refines its estimate, None where it does not, or where that is not told.
     zipped: also how large zlib makes each file, which is where zeros are seen.
     """
     recipe = load_recipe(run, sets)
@@ -96,8 +97,20 @@ def compare(
         elif file is not None:
             load(system, file)
         row = {"file": "as trained" if file is None else file.name, **_sizes(system, file, zipped)}
+        row["iterations"] = getattr(system.base, "iterations", None)
         rows.append(row | figures(recipe, system, batch, repeats))
     return rows
+
+
+def iterated_otherwise(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line for each row of `compare` whose file was exported with other iterations than the recipe's model has."""
+    wanted = rows[0]["iterations"]
+    return [
+        f"{row['file']} iterates {row['iterations']} times and the recipe's model {wanted}, so more differs than the "
+        "file. Export it again, or give --set the number that it has"
+        for row in rows
+        if None not in (row["iterations"], wanted) and row["iterations"] != wanted
+    ]
 
 
 def _sizes(system: nn.Module, file: Path | None, zipped: bool) -> dict[str, int]:

@@ -34,6 +34,7 @@ def about_file(path: Path) -> Path:
 class OnnxFile(nn.Module):
     """An ONNX file, run by onnxruntime on the CPU with as many threads as torch has; a base without parameters.
 
+    iterations: how often the exported network refines its estimate, None where that is not told.
     Raises WorldError where the file or what is told of it is missing or damaged.
     """
 
@@ -43,6 +44,7 @@ class OnnxFile(nn.Module):
         import onnxruntime
 
         self.about = _about(path)
+        self.iterations: int | None = self.about.get("iterations")
         settings = onnxruntime.SessionOptions()
         settings.intra_op_num_threads = torch.get_num_threads()
         try:

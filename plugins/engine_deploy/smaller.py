@@ -8,10 +8,11 @@ from typing import Literal
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
+from engine import read_weights
 from engine.errors import InputError, WorldError
 
 Keep = Literal["fp32", "bf16", "int8"]
@@ -51,12 +52,7 @@ def load(system: nn.Module, path: Path) -> None:
     Linear layers take the widths that the file has. Every tensor must be there: InputError for a file of another
     system, WorldError for one that is missing or damaged.
     """
-    if not path.is_file():
-        raise WorldError(f"there is no weights file {path}")
-    try:
-        found = load_file(path)
-    except SafetensorError as error:
-        raise WorldError(f"{path} is damaged or not a safetensors file: {error}") from error
+    found, _ = read_weights(path)
     tensors = {
         name.removesuffix(BYTES): _plain(tensor, found.get(name.removesuffix(BYTES) + SCALE))
         for name, tensor in found.items()

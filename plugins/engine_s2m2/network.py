@@ -78,7 +78,7 @@ class S2M2(nn.Module):
         super().__init__()
         width = size.width
         widths = (width, width, 2 * width)
-        self.refine_iter = size.refine_iter if refine_iter is None else refine_iter
+        self.iterations = size.refine_iter if refine_iter is None else refine_iter
         self.use_positivity = use_positivity
         self.checkpointing = checkpointing
         self.cnn_backbone = Backbone(width, size.stem)
@@ -196,7 +196,7 @@ class S2M2(nn.Module):
         columns = torch.arange(disparity.shape[-1], device=disparity.device, dtype=disparity.dtype)
         hidden = context.tanh()
         disparity = self._permitted(disparity)
-        for _ in range(self.refine_iter):
+        for _ in range(self.iterations):
             state = (hidden, disparity, confidence, visibility, context, evidence)
             if self.checkpointing and self.training:
                 state = checkpoint(self.refiner, *state, use_reentrant=False, preserve_rng_state=False)

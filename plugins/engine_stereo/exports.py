@@ -33,7 +33,7 @@ class Kitti:
 
     def __call__(self, prediction: Prediction, batch: Batch, folder: Path, seconds: float) -> None:
         """Write the disparities of a batch."""
-        for name, disparity, known in answers(prediction, batch):
+        for name, disparity, known in submitted(prediction, batch):
             path = file_below(folder / self.folder, f"{name}.png")
             write_disparity(path, disparity.clip(0, KITTI_MOST), known, PRESETS["kitti"])
 
@@ -46,7 +46,7 @@ class Middlebury:
 
     def __call__(self, prediction: Prediction, batch: Batch, folder: Path, seconds: float) -> None:
         """Write the disparities of a batch."""
-        for name, disparity, known in answers(prediction, batch):
+        for name, disparity, known in submitted(prediction, batch):
             path = file_below(folder / self.folder / name, f"disp0{self.method}.pfm")
             write_disparity(path, disparity, known, PRESETS["middlebury"])
             path.with_name(f"time{self.method}.txt").write_text(f"{seconds:.3f}\n")
@@ -60,7 +60,7 @@ class ETH3D:
 
     def __call__(self, prediction: Prediction, batch: Batch, folder: Path, seconds: float) -> None:
         """Write the disparities of a batch."""
-        for name, disparity, known in answers(prediction, batch):
+        for name, disparity, known in submitted(prediction, batch):
             path = file_below(folder / "low_res_two_view", f"{name}.pfm")
             write_disparity(path, disparity, known, PRESETS["eth3d"])
             path.with_suffix(".txt").write_text(f"runtime {seconds:.3f}\n")
@@ -88,10 +88,15 @@ class ErrorMaps:
                 write_png(file_below(folder, f"{batch['id'][number]}{suffix}.png"), picture)
 
 
-def answers(prediction: Prediction, batch: Batch) -> Iterator[tuple[str, Map, NDArray[np.bool_]]]:
-    """(id, disparity (H, W) px, where it is finite) of each sample; InputError where they are not at full size."""
+def submitted(prediction: Prediction, batch: Batch) -> Iterator[tuple[str, Map, NDArray[np.bool_]]]:
+    """As `answers`, for what is held against truth at full size; InputError where the data are of another."""
     if "scale" in batch:
         raise InputError("disparity is exported at full resolution, and these data are scaled", "scale = 1")
+    return answers(prediction, batch)
+
+
+def answers(prediction: Prediction, batch: Batch) -> Iterator[tuple[str, Map, NDArray[np.bool_]]]:
+    """(id, disparity (H, W) px of the sample, where it is finite) of each sample."""
     for name, disparity in zip(batch["id"], as_numpy(prediction.value[:, 0]), strict=True):
         known = np.isfinite(disparity)
         yield name, np.where(known, disparity, np.float32(0)), known

@@ -30,7 +30,10 @@ ENCODING = PRESETS["middlebury"]
 
 
 class PseudoLabels:
-    """`left/ID.png`, `right/ID.png` and `disparity/ID.pfm`, infinite where unknown; `labels.toml` lists them."""
+    """`left/ID.png`, `right/ID.png` and `disparity/ID.pfm`, infinite where unknown; `labels.toml` lists them.
+
+    All of a pair is in the size that the network saw: of scaled data the labels are those of the small pictures.
+    """
 
     def __init__(self, options: PseudoLabelOptions) -> None:
         self.options = options

@@ -30,7 +30,8 @@ class Laplace:
     """Negative log likelihood of the error, |e| / b + log(2 b), nats a pixel.
 
     For a fixed error it is smallest at b = |e|. The scale is the prediction's features["log_scale"]; else it follows
-    from a confidence c, "the error is below `threshold` px with probability c": b = threshold / -log(1 - c).
+    from a confidence c, "the error is below `threshold` px with probability c": b = threshold / -log(1 - c). Where an
+    injection leaves the base's scale or confidence as it is, the error is the base's own, before the correction.
     """
 
     reads = ("disparity", "valid", "base.value", "base.confidence", "base.features.log_scale")
@@ -41,24 +42,31 @@ class Laplace:
     def __call__(self, prediction: Prediction, batch: Batch) -> Tensor:
         """The loss of `value` (B, 1, H, W) against `disparity`, where `valid`; InputError where no scale is known."""
         mask: Tensor = batch["valid"]
+        base = prediction.base
+        judged = base if base is not None and _told(base) is _told(prediction) else prediction
         with torch.autocast(prediction.value.device.type, enabled=False):
             log_scale = torch.where(mask, self._log_scale(prediction), 0.0)
-            error = error_of(prediction.value, batch["disparity"], mask).abs()
+            error = error_of(judged.value, batch["disparity"], mask).abs()
             likelihood = error * torch.exp(-log_scale) + log_scale + math.log(2)
             return mean_over(mask, torch.where(mask, likelihood, 0.0))
 
     def _log_scale(self, prediction: Prediction) -> Tensor:
-        found = prediction.features.get("log_scale")
-        if found is not None:
-            return found.float()
-        if prediction.confidence is None:
+        told = _told(prediction)
+        if told is None:
             raise InputError(
                 "the loss 'laplace' needs a model that tells how sure it is, and this one tells neither a scale nor a "
                 "confidence",
                 '[injection] plugin = "uncertainty" learns a scale for any model',
             )
-        confidence = prediction.confidence.float().clamp(_PROBABILITY_FLOOR, 1 - _PROBABILITY_FLOOR)
+        if "log_scale" in prediction.features:
+            return told.float()
+        confidence = told.float().clamp(_PROBABILITY_FLOOR, 1 - _PROBABILITY_FLOOR)
         return math.log(self.threshold) - (-(-confidence).log1p()).log()
+
+
+def _told(prediction: Prediction) -> Tensor | None:
+    """What an answer says of its error: its scale, else its confidence."""
+    return prediction.features.get("log_scale", prediction.confidence)
 
 
 class Uncertainty(nn.Module):

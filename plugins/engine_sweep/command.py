@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from engine.errors import DivergedError, GateRefusedError, InputError, InterruptedRunError, WorldError
+from engine.errors import DivergedError, EngineError, GateRefusedError, InputError, InterruptedRunError, WorldError
 from engine.files import held
 
 if TYPE_CHECKING:
     from engine_sweep.sweep import Sweep
 
+LOCK = "sweep.lock"
 NEEDED = ("optuna", "sqlalchemy", "matplotlib")
 
 
@@ -101,22 +102,23 @@ def search(
 ) -> None:
     """Carry a sweep out to its end, from wherever it stands.
 
-    Raises InterruptedRunError, GateRefusedError or DivergedError where no trial came to an end, and what trials raise.
+    Raises InterruptedRunError; where no trial came to an end, InputError, DivergedError or GateRefusedError; and what
+    ends a sweep with its trial, WorldError and PluginError.
     """
     from multiprocessing import get_context
 
     from engine_sweep import plots, results
-    from engine_sweep.study import open_study, take_up
+    from engine_sweep.study import in_words, open_study, queue, take_up
     from engine_sweep.trial import share
-    from engine_sweep.workers import left, still_at_work, work, work_together
+    from engine_sweep.workers import Lock, left, work, work_together
 
     asked.folder.mkdir(parents=True, exist_ok=True)
-    with held(asked.folder / "sweep.lock", f"the sweep {asked.folder} is still going on"):
-        still_at_work(asked)
+    busy = f"the sweep {asked.folder} is still going on, or was killed and its workers stop after their step,"
+    with held(asked.folder / LOCK, busy) as lock, in_words(asked):
         study = open_study(asked)
         values = asked.own(own)
         if not study.get_trials(deepcopy=False) and values is not None:
-            study.enqueue_trial(values)
+            queue(study, values)
         taken_up = take_up(study)
         todo = left(asked, study, trials)
         say(f"{asked.folder}: trials to do: {todo}" + (f", {taken_up} of them interrupted" if taken_up else ""))
@@ -128,7 +130,7 @@ def search(
             if workers == 1:
                 work(asked, get_context().Semaphore(todo), say)
             elif todo:
-                work_together(asked, workers, todo, told_on_error)
+                work_together(asked, Lock(lock), workers, todo, told_on_error)
         except InterruptedRunError as stopped:
             over = trials - left(asked, study, trials)
             how = str(stopped).partition("; go on with")[0]  # which would go on with one run, and not with the sweep
@@ -151,7 +153,9 @@ def _measured_on_the_way(asked: Sweep, own: Any) -> bool:
     return len(stages) > 1 or any((stage.train.evaluate_every or stage.steps) < stage.steps for stage in stages)
 
 
-def _none_ended(found: dict[str, Any]) -> GateRefusedError | DivergedError:
-    reasons = [trial["reason"] for trial in found["trials"]]
-    kind = DivergedError if all("not finite" in reason for reason in reasons) else GateRefusedError
-    return kind(f"none of {len(reasons)} trials came to its end; the last one: {reasons[-1]}")
+def _none_ended(found: dict[str, Any]) -> EngineError:
+    trials = found["trials"]
+    said = f"none of {len(trials)} trials came to its end; the last one: {trials[-1]['reason']}"
+    codes = {trial["exit"] for trial in trials}
+    alike = next((kind for kind in (InputError, DivergedError) if codes == {kind.exit_code}), GateRefusedError)
+    return alike(said)

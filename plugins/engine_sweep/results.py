@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from engine.files import write_json
 from engine_sweep.space import override
-from engine_sweep.study import REASON, RUN, SECONDS, counted
+from engine_sweep.study import EXIT, REASON, RUN, SECONDS, counted
 from engine_sweep.sweep import Sweep
 
 DOCUMENT, TABLE, BEST = "sweep.json", "trials.csv", "best.json"
@@ -46,6 +46,7 @@ def _trial(place: int, trial: FrozenTrial) -> dict[str, Any]:
         "value": trial.value if trial.state == TrialState.COMPLETE else None,
         "values": trial.params,
         "reason": trial.user_attrs.get(REASON, ""),
+        "exit": trial.user_attrs.get(EXIT, 0),
         "reported": {str(step): value for step, value in sorted(trial.intermediate_values.items())},
         "run": trial.user_attrs.get(RUN, ""),
         "seconds": trial.user_attrs.get(SECONDS),

@@ -57,7 +57,7 @@ class Swept:
     def own(self, value: Any) -> Any:
         """What stands for a value of the recipe in this range; None where it lies outside."""
         if self.form == "choice":
-            return next((text for text in self.choices if _value(text) == value), None)
+            return next((text for text in self.choices if same(_value(text), value)), None)
         if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
             return None
         if self.form == "int":
@@ -135,7 +135,7 @@ def _choice(key: str, parts: Sequence[tuple[int, str]]) -> Swept:
     for place, text in parts:
         if not text:
             raise _MistakeError(place, "a choice is empty", "a value between two commas")
-        if _value(text) in [_value(each) for each in texts]:
+        if any(same(_value(text), _value(each)) for each in texts):
             raise _MistakeError(place, f"{text} is there twice", "each choice once")
         texts.append(text)
     return Swept(key, "choice", choices=tuple(texts))
@@ -189,6 +189,15 @@ def _value(text: str) -> Any:
     except (ValueError, RecursionError):
         return text
     return data["value"] if data.keys() == {"value"} else text
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two values of a recipe are the same: 1 and 1.0 are; true and 1, which Python takes for equal, are not."""
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
 
 
 def value_at(recipe: Any, key: str) -> Any:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import optuna
@@ -20,9 +21,11 @@ STUDY = "sweep"
 PATIENCE = 60
 """Seconds that a worker waits for another one's write to the file."""
 
-CONTINUES, REPORTS, RUN, REASON, SECONDS = "continues", "reports", "run", "reason", "seconds"
-"""What is noted beside a trial: the interrupted one whose work it goes on with, and what that had measured; the name of
-its run directory, why it came to no end, and how long it took."""
+CONTINUES, VALUES, REPORTS, RUN = "continues", "values", "reports", "run"
+REASON, EXIT, SECONDS = "reason", "exit", "seconds"
+"""What is noted beside a trial: the interrupted one whose work it goes on with, the values that were queued for it, and
+what that one had measured; the name of its run directory; why it came to no end and the exit code that its run alone
+would have had, and how long it took."""
 
 
 class ByPlace(optuna.samplers.BaseSampler):
@@ -59,11 +62,22 @@ class ByPlace(optuna.samplers.BaseSampler):
         return self._made[1]
 
 
+@contextmanager
+def in_words(sweep: Sweep) -> Iterator[None]:
+    """WorldError for what cannot be done with the study's file: a full disk, damage, another one's endless write."""
+    try:
+        yield
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        # Optuna's own words speak of a commit; those of sqlite are behind it.
+        why = str(error.__cause__ or error).splitlines()[0]
+        raise WorldError(f"{sweep.folder / FILE} cannot be read or written: {why}") from error
+
+
 def open_study(sweep: Sweep) -> optuna.Study:
     """The study of a sweep, a new one where there is none; WorldError for a file that is none."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     file = sweep.folder.absolute() / FILE
-    try:
+    with in_words(sweep):
         storage = optuna.storages.RDBStorage(f"sqlite:///{file}", {"connect_args": {"timeout": PATIENCE}})
         return optuna.create_study(
             storage=storage,
@@ -73,14 +87,17 @@ def open_study(sweep: Sweep) -> optuna.Study:
             pruner=_pruner(sweep),
             load_if_exists=True,
         )
-    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        raise WorldError(f"{file} cannot be read: {str(error).splitlines()[0]}") from error
 
 
 def _pruner(sweep: Sweep) -> optuna.pruners.BasePruner:
     if sweep.pruner == "median":
         return optuna.pruners.MedianPruner(n_startup_trials=sweep.prune_after)
     return optuna.pruners.SuccessiveHalvingPruner() if sweep.pruner == "halving" else optuna.pruners.NopPruner()
+
+
+def queue(study: optuna.Study, values: Mapping[str, Any], **noted: Any) -> None:
+    """Have the next trial try these values. They are noted too: a trial that is killed while it asks has taken none."""
+    study.enqueue_trial(dict(values), {VALUES: values, **noted})
 
 
 def ask(sweep: Sweep, study: optuna.Study) -> optuna.Trial:
@@ -121,6 +138,7 @@ def take_up(study: optuna.Study) -> int:
         if trial.number in of:  # else it was queued again before, and the process died before the next line
             noted = {key: trial.user_attrs[key] for key in (RUN,) if key in trial.user_attrs}
             reports = trial.user_attrs.get(REPORTS, {}) | {str(k): v for k, v in trial.intermediate_values.items()}
-            study.enqueue_trial(trial.params, {**noted, REPORTS: reports, CONTINUES: trial.number})
+            values = trial.user_attrs.get(VALUES, {}) | trial.params
+            queue(study, values, **noted, **{REPORTS: reports, CONTINUES: trial.number})
         study.tell(trial.number, state=TrialState.FAIL)
     return len(interrupted)

@@ -11,7 +11,7 @@ from typing import Any
 
 import engine
 from engine.errors import InputError, Problem, nearest
-from engine_sweep.space import Swept, override, value_at
+from engine_sweep.space import Swept, override, same, value_at
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def planned(
     seed: int,
     runs: Path,
 ) -> tuple[Sweep, Any]:
-    """The sweep and the recipe as it stands, once every end of every range has been loaded.
+    """The sweep and the recipe as it stands, once that has been planned and every end of every range been loaded.
 
     Raises InputError for all that is wrong with the recipe, a key, a range or the metric.
     """
@@ -104,6 +104,7 @@ def planned(
     if not own.stages:
         raise InputError(f"recipe '{own.name}' declares no stages, so there is nothing to train")
     ends = list(_ends(recipe, fixed, swept))
+    engine.plan(own, runs=runs)  # what is wrong without the trials' values is told before any of them
     metric = _metric(ends[0], metric)
     if maximize and metric == own.evaluate.best:
         raise InputError(f"the recipe says of {metric!r}, its evaluate.best, that the smallest is best")
@@ -123,7 +124,7 @@ def _ends(recipe: Path, fixed: Sequence[str], swept: Sequence[Swept]) -> Iterato
                 loaded.append(engine.load_recipe(recipe, [*fixed, *values]))
             except InputError as wrong:
                 problems += wrong.problems
-        if loaded and len(loaded) == len(each.ends()) and all(_work(one) == _work(loaded[0]) for one in loaded):
+        if loaded and len(loaded) == len(each.ends()) and all(same(_work(one), _work(loaded[0])) for one in loaded):
             expected = f"stage.NAME.{each.key.removeprefix('train.')}" if each.key.startswith("train.") else ""
             problems.append(Problem(f"--set {each.key}", "no stage takes its value from here", expected))
         yield from loaded

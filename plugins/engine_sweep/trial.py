@@ -13,11 +13,10 @@ from optuna.trial import TrialState
 
 import engine
 from engine import events
-from engine.errors import DivergedError, GateRefusedError, InputError, InterruptedRunError
-from engine_sweep.study import REASON, REPORTS, RUN, SECONDS
+from engine.errors import DivergedError, EngineError, GateRefusedError, InputError, InterruptedRunError
+from engine_sweep.study import EXIT, REASON, REPORTS, RUN, SECONDS, in_words
 from engine_sweep.sweep import Sweep
 
-RECIPE = "recipe.json"
 SHARED = "shared"
 """The run that trained the stages before the swept ones, and whether it has."""
 
@@ -26,24 +25,49 @@ def carry_out(sweep: Sweep, study: optuna.Study, trial: optuna.Trial, asked: Cal
     """Run a trial to its end and tell the study; a few words of how it ended.
 
     asked: the signal that asked to stop before the run began, which hears all later ones itself; empty for none. Passes
-    what is not an answer to the question: InterruptedRunError, InputError, WorldError, PluginError.
+    what no other values would change, InterruptedRunError, WorldError and PluginError, and InputError where the sweep's
+    recipe is no longer what it was.
     """
     began = time.perf_counter()
     sweep.check_recipe()
     try:
         recipe = sweep.recipe_of(trial.params)
-    except InputError as refused:  # before the sweep the ends of its ranges were held against the recipe, and no others
-        return _end(study, trial, began, reason=f"the recipe refuses these values: {refused}".partition("\n")[0])
-    watch = Watch(sweep, recipe, trial, asked)
-    try:
-        watch.recall()
-        history = engine.run(recipe, runs=sweep.runs, resume=_unfinished(sweep, trial), listener=watch)
+        history = _run(sweep, recipe, trial, asked)
+        value = figure(history.rows, recipe, sweep.metric)
+        if value is None or not math.isfinite(value):
+            raise GateRefusedError(f"{sweep.metric} is not defined after stage {recipe.stages[-1].name}")
+    except InputError as refused:  # what is wrong without these values was told before the sweep
+        return _give_up(study, trial, began, refused, "these values are refused: ")
     except (GateRefusedError, DivergedError) as no:
-        return _end(study, trial, began, reason=str(no).partition("\n")[0])
-    value = figure(history.rows, recipe, sweep.metric)
-    if value is None or not math.isfinite(value):
-        return _end(study, trial, began, reason=f"{sweep.metric} is not defined after stage {recipe.stages[-1].name}")
-    return _end(study, trial, began, value=value)
+        return _give_up(study, trial, began, no)
+    _note_time(trial, began)
+    study.tell(trial, value)
+    return f"{value:.6g}"
+
+
+def _run(sweep: Sweep, recipe: Any, trial: optuna.Trial, asked: Callable[[], str]) -> Any:
+    watch = Watch(sweep, recipe, trial, asked)
+    watch.recall()
+    shared = (f"stage-{stage.name}/record.json" for stage in recipe.stages[: sweep.first_swept(recipe)])
+    resume = _to_go_on_with(sweep, trial.user_attrs.get(RUN), "recipe.json", *shared)
+    return engine.run(recipe, runs=sweep.runs, resume=resume, listener=watch)
+
+
+def _give_up(study: optuna.Study, trial: optuna.Trial, began: float, why: EngineError, before: str = "") -> str:
+    """Tell the study that a trial came to no end: as pruned, whatever the cause.
+
+    Of a failed trial Optuna's sampler learns nothing, and it tries an impossible choice again and again.
+    """
+    reason = f"{before}{why}".partition("\n")[0]
+    _note_time(trial, began)
+    trial.set_user_attr(REASON, reason)
+    trial.set_user_attr(EXIT, why.exit_code)
+    study.tell(trial, state=TrialState.PRUNED)
+    return f"given up: {reason}"
+
+
+def _note_time(trial: optuna.Trial, began: float) -> None:
+    trial.set_user_attr(SECONDS, round(time.perf_counter() - began, 3))
 
 
 def figure(rows: Any, recipe: Any, metric: str) -> float | None:
@@ -65,8 +89,7 @@ def share(sweep: Sweep, study: optuna.Study, recipe: Any) -> str:
         if isinstance(event, events.RunStarted):
             study.set_user_attr(SHARED, {"run": event.directory.name})
 
-    folder = sweep.folder / kept.get("run", "")
-    resume = folder if "run" in kept and (folder / RECIPE).is_file() else False
+    resume = _to_go_on_with(sweep, kept.get("run"), "stage-*/checkpoints")
     first = recipe.model_copy(update={"stages": recipe.stages[:count], "name": sweep.name})
     history = engine.run(first, runs=sweep.runs, resume=resume, listener=note)
     study.set_user_attr(SHARED, {"run": history.path.name, "done": True})
@@ -74,20 +97,12 @@ def share(sweep: Sweep, study: optuna.Study, recipe: Any) -> str:
     return f"stages that all trials share: {told} ({history.path})"
 
 
-def _unfinished(sweep: Sweep, trial: optuna.Trial) -> Path | bool:
-    """The run of the interrupted trial that this one goes on with; False to begin one."""
-    name = trial.user_attrs.get(RUN)
-    return sweep.folder / name if name and (sweep.folder / name / RECIPE).is_file() else False
+def _to_go_on_with(sweep: Sweep, run: str | None, *needed: str) -> Path | bool:
+    """The interrupted run of that name, where it holds all that is `needed`; False to begin one.
 
-
-def _end(study: optuna.Study, trial: optuna.Trial, began: float, reason: str = "", value: float | None = None) -> str:
-    trial.set_user_attr(SECONDS, round(time.perf_counter() - began, 3))
-    if value is not None:
-        study.tell(trial, value)
-        return f"{value:.6g}"
-    trial.set_user_attr(REASON, reason)
-    study.tell(trial, state=TrialState.PRUNED)
-    return f"given up: {reason}"
+    A run takes stages from others only when it begins: one that was interrupted before it had would train them.
+    """
+    return run is not None and all(any((sweep.folder / run).glob(each)) for each in needed) and sweep.folder / run
 
 
 class Watch:
@@ -115,6 +130,10 @@ class Watch:
 
     def __call__(self, event: object) -> None:
         """Hear one event of the run."""
+        with in_words(self.sweep):
+            self._hear(event)
+
+    def _hear(self, event: object) -> None:
         if isinstance(event, events.RunStarted):
             self.trial.set_user_attr(RUN, event.directory.name)
             if self.asked():

@@ -47,3 +47,17 @@ def test_recomputed_activations_are_fewer_and_a_soak_is_counted(imported: Import
     assert found[1]["kept"] < 0.7 * found[0]["kept"]
     assert [each["soak"] for each in found] == [2, 0]
     assert all(len(each["seconds"]) == 1 and each["peak"] >= 0 for each in found)
+
+
+def test_precisions_are_compared_by_the_same_training_and_a_refusal_is_a_row(
+    imported: Imported, tmp_path: Path
+) -> None:
+    precision = imported("checkouts", "precision").precision
+    recipes = Path(__file__).parents[2] / "recipes"
+    raft = [f"model.checkout={CHECKOUT.with_name('RAFT-Stereo')}", *SMALL[1:], "model.train_iters=2"]
+    rows = precision.measure(recipes / "raft_stereo_tiny.toml", tmp_path / "raft", ["bf16"], raft)
+    exact, half, near = (cells(row) for row in rows[2:])
+    assert [each[0] for each in (exact, half, near)] == ["fp32", "bf16", "fp32, rate + 0.1 %"]
+    assert float(exact[3]) == 0 < float(half[3]) < 50
+    rows = precision.measure(recipes / "foundation_stereo_tiny.toml", tmp_path / "foundation", ["bf16"], SMALL)
+    assert "ends the process on a CPU" in cells(rows[3])[1]

@@ -48,5 +48,6 @@ def test_a_run_has_the_pairs_and_the_seed_that_the_page_says(
     assert script.few_pairs.measured(tmp_path, 4, 1, ["stage.tune.steps=2"]) == []
     (words,) = asked
     assert {"data.train.of.count=4", "data.train.of.seed=1", "seed=1", "stage.tune.steps=2"} <= set(words)
-    script.few_pairs.measured(tmp_path, 4, 1, [])
-    assert len(asked) == 1
+    for more in (["stage.tune.steps=2"], [], ["stage.tune.steps=3"], []):
+        script.few_pairs.measured(tmp_path, 4, 1, more)
+    assert len(asked) == 3, "once for each --set"

@@ -118,7 +118,7 @@ def test_a_file_of_the_whole_system_fits_a_system_without_injection() -> None:
 def test_tied_weights_are_written_under_both_names(tmp_path: Path) -> None:
     tied = torch.arange(6.0).reshape(2, 3)
     write_weights(tmp_path / "w.safetensors", {"in": tied, "out": tied, "part": tied[1]})
-    found = read_weights(tmp_path / "w.safetensors")
+    found, _ = read_weights(tmp_path / "w.safetensors")
     assert torch.equal(found["in"], tied)
     assert torch.equal(found["out"], tied)
     assert torch.equal(found["part"], tied[1])
@@ -127,7 +127,7 @@ def test_tied_weights_are_written_under_both_names(tmp_path: Path) -> None:
 def test_safetensors_files_round_trip_with_their_story(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     write_weights(path, {"t": torch.arange(6).reshape(2, 3).T}, {"stage": "A"})
-    assert torch.equal(read_weights(path)["t"], torch.arange(6).reshape(2, 3).T)
+    assert torch.equal(read_weights(path)[0]["t"], torch.arange(6).reshape(2, 3).T)
     with safe_open(path, "pt") as file:
         assert file.metadata() == {"stage": "A"}
 
@@ -139,7 +139,7 @@ def test_safetensors_files_round_trip_with_their_story(tmp_path: Path) -> None:
 )
 def test_torch_files_are_read_with_and_without_wrappers(tmp_path: Path, content: Any) -> None:
     torch.save(content, tmp_path / "w.pth")
-    assert torch.equal(read_weights(tmp_path / "w.pth")["w"], torch.ones(2))
+    assert torch.equal(read_weights(tmp_path / "w.pth")[0]["w"], torch.ones(2))
 
 
 @pytest.mark.parametrize("content", [[1, 2], {"epoch": 3}, {"state_dict": {"w": 1}}, {1: torch.ones(2)}])
@@ -186,7 +186,7 @@ def test_a_damaged_file_is_a_fault_of_the_world(tmp_path: Path, name: str, conte
 
 def read_or_refused(path: Path) -> dict[str, Tensor] | EngineError:
     try:
-        return read_weights(path)
+        return read_weights(path)[0]
     except EngineError as error:
         return error
 

@@ -55,3 +55,29 @@ def test_one_part_of_a_set_may_train_and_the_other_be_held_out(toy_recipe: Write
     same = load_recipe(toy_recipe(), [f"data.train={of}", f"data.val={of}"])
     with pytest.raises(InputError, match=r"data\.val holds 4 scenes that data\.train trains on"):
         open_session(same).check_scenes()
+
+
+SCENES = '{ plugin = "polarized_scenes", count = 4, transparent = false }'
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [
+        SCENES,
+        f'{{ plugin = "mirrored", of = {SCENES} }}',
+        f'{{ plugin = "augmented", of = {SCENES} }}',
+        f'{{ plugin = "subset", count = 3, of = {SCENES} }}',
+        f'{{ plugin = "mix", sets = [{{ probability = 1.0, {SCENES[2:]}] }}',
+    ],
+)
+def test_a_part_held_out_of_the_whole_that_trains_is_refused(toy_recipe: WriteRecipe, whole: str) -> None:
+    part = f'{{ plugin = "subset", count = 2, of = {whole} }}'
+    recipe = load_recipe(toy_recipe(), [f"data.train={whole}", f"data.val={part}"])
+    with pytest.raises(InputError, match=r"data\.val holds 2 scenes that data\.train trains on \(train-00000 of seed"):
+        open_session(recipe).check_scenes()
+
+
+def test_of_a_set_that_does_not_tell_a_scene_of_each_sample_nothing_is_known(toy_recipe: WriteRecipe) -> None:
+    sets = f'[{{ probability = 0.5, {SCENES[2:]}, {{ probability = 0.5, plugin = "toy" }}]'
+    part = f'{{ plugin = "subset", count = 2, of = {{ plugin = "mix", sets = {sets} }} }}'
+    open_session(load_recipe(toy_recipe(), [f"data.train={SCENES}", f"data.val={part}"])).check_scenes()

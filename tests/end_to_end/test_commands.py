@@ -141,13 +141,6 @@ def test_check_tells_which_recipes_are_good(engine: Command, toy_recipe: WriteRe
     assert f"{empty}: good (no stages, evaluation only)" in done.out
 
 
-def test_check_mentions_weights_that_are_not_there_yet(engine: Command, toy_recipe: WriteRecipe) -> None:
-    done = engine("check", toy_recipe(model={"weights": "later.safetensors"}))
-    assert done.code == 0
-    assert "not there yet" in done.out
-    assert "later.safetensors" in done.out
-
-
 def test_check_goes_on_after_a_bad_recipe(engine: Command, toy_recipe: WriteRecipe) -> None:
     bad = toy_recipe("bad.toml", sed=1)
     worse = toy_recipe("worse.toml", stage=[{**STAGE_A, "trainable": ["bse.**"]}])

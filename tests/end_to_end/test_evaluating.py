@@ -8,7 +8,9 @@ import math
 from pathlib import Path
 
 import pytest
-from conftest import Command, WriteRecipe, events_of, only_run
+import torch
+from conftest import Command, WriteRecipe, events_of, only_run, weights_of
+from safetensors.torch import save_file
 
 PLUGIN = '''
 import json
@@ -108,6 +110,27 @@ def test_a_figure_that_is_not_defined_leaves_its_cell_empty(tmp_path: Path) -> N
     evaluation = Evaluation({}, {}, {}, {"epe/glass": [math.nan, 1.5]}, {}, ["a,b", "c"], ["s", "s"])
     write_per_sample(tmp_path / "rows.csv", evaluation)
     assert (tmp_path / "rows.csv").read_text() == 'id,scene,epe/glass\n"a,b",s,\nc,s,1.5\n'
+
+
+def test_predictions_that_are_not_finite_are_told_once_and_no_figure_leaves_them_out(
+    engine: Command, recipe: Path, tmp_path: Path
+) -> None:
+    assert engine("run", recipe).code == 0
+    trained = weights_of(only_run(tmp_path), "C")
+    save_file(trained | {"base.head.bias": torch.full((1,), torch.nan)}, "nan.safetensors")
+
+    done = engine("eval", recipe, "--weights", "nan.safetensors", "--json")
+    assert done.code == 0, done.err
+    told = [line for line in done.err.splitlines() if "not finite" in line]
+    assert told == [
+        "  data.val (toy): the predictions for 10 of 10 samples are not finite, 640 of 640 values: "
+        "val-0, val-1, val-2, val-3, val-4, val-5, ..."
+    ]
+    figures = json.loads(done.out)
+    assert figures["mean"] == {"error": None}
+    assert figures["skipped"] == {"error": 0}
+    assert "nan [nan]" in engine("eval", recipe, "--weights", "nan.safetensors").out
+    assert "not finite" not in engine("eval", recipe).out
 
 
 def test_predictions_are_exported_into_a_folder_each_with_the_time_they_took(

@@ -219,7 +219,8 @@ PARTS = [
     (
         {"evaluate": {"metrics": [{"name": "odd"}], "key": ["odd"], "best": "odd"}},
         1,
-        "the metric odd_metric failed: TypeError: cannot unpack",
+        "the metric odd returned 3 for 'odd'; expected {name: (sum, count)}, two tensors of shape (8,) with a number"
+        " for each sample",
     ),
 ]
 
@@ -295,7 +296,8 @@ def test_a_hook_that_raises_is_named_and_every_other_listener_still_hears_the_en
     engine: Command, hooked: Callable[..., Path], tmp_path: Path, hook: str
 ) -> None:
     done = engine("run", hooked(RAISES.format(hook=hook, error="RuntimeError('no server')"), **SHORT))
-    assert errors(done) == [f"error plugin '{tmp_path / 'hooks.py'}' failed in {hook}: RuntimeError: no server"]
+    file = tmp_path / "hooks.py"
+    assert errors(done) == [f"error plugin '{file}' failed in {hook}: RuntimeError: no server ({file}:5)"]
     assert done.code == 1
     ended = "done" if hook == "engine_run_finished" else "failed"
     assert status(tmp_path) == ended
@@ -308,7 +310,8 @@ def test_a_hook_that_exits_does_not_end_the_run_as_if_it_were_done(
 ) -> None:
     done = engine("run", hooked("import sys\n" + RAISES.format(hook="engine_step", error="sys.exit(0)"), **SHORT))
     assert done.code == 1
-    assert errors(done) == [f"error plugin '{tmp_path / 'hooks.py'}' failed in engine_step: SystemExit: 0"]
+    file = tmp_path / "hooks.py"
+    assert errors(done) == [f"error plugin '{file}' failed in engine_step: SystemExit: 0 ({file}:6)"]
     assert status(tmp_path) == "failed"
 
 

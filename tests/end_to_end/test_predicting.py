@@ -118,6 +118,20 @@ def test_a_run_answers_with_the_weights_of_its_last_stage(engine: Command, recip
     assert np.abs(in_bands - expected.numpy()).max() > 1e-4, "the bands do not see each other"
 
 
+def test_an_answer_that_is_not_finite_is_told_at_the_end(engine: Command, recipe: Path, tmp_path: Path) -> None:
+    image = np.load(tmp_path / "images/low.npy")
+    image[0, 2, 3] = np.nan
+    np.save(tmp_path / "images/low.npy", image)
+
+    done = engine("predict", recipe, "images", "--out", "made")
+    assert done.code == 0, done.err
+    (told,) = [line for line in done.out.splitlines() if "not finite" in line]
+    assert told == (
+        "  the inputs: the predictions for 1 of 2 samples are not finite, "
+        f"{np.isnan(np.load(tmp_path / 'made/low.npy')).sum()} of {8 * (8 + 31)} values: low"
+    )
+
+
 def test_a_recipe_answers_with_its_starting_weights(engine: Command, recipe: Path, tmp_path: Path) -> None:
     done = engine("predict", recipe, "images", "--export", "values", "--out", "made")
     assert done.code == 0, done.err

@@ -307,13 +307,41 @@ def test_a_refused_run_asks_its_gate_again_on_resuming_without_training_again(
     assert len(events_of(only_run(tmp_path), "step")) == steps
 
 
-def test_resuming_with_a_changed_recipe_is_refused_with_the_way_out(engine: Command, toy_recipe: WriteRecipe) -> None:
-    path = toy_recipe(stage=[{**STAGE_A, "gate": [threshold(max=0.01)]}])
-    assert engine("run", path).code == 4
-    done = engine("run", path, "--resume", "--set", "seed=3")
+def test_resuming_with_a_changed_recipe_is_refused_by_the_keys_that_differ_with_the_way_out(
+    engine: Command, toy_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    gates = [threshold(max=0.01), {"check": "feasibility", "at": "entry", "on_fail": "warn"}]
+    asked = {**STAGE_B, "gate": gates[1:]}
+    assert engine("run", toy_recipe(stage=[{**STAGE_A, "gate": gates[:1]}, asked])).code == 4
+    path = toy_recipe(train={"optimizer": {"lr": 0.05}}, stage=[{**STAGE_A, "gate": [threshold(max=0.02)]}, asked])
+    lines = path.read_text().splitlines()
+    places = [
+        (line, lines[line - 1].index(text) + 1)
+        for text in ("lr =", "max =")
+        for line in [1 + next(number for number, each in enumerate(lines) if text in each)]
+    ]
+    done = engine("run", path, "--resume", "--set", "seed=3", "--set", "stage.B.ema=0.5")
+    run = f"runs/toy/{only_run(tmp_path).name}"
     assert done.code == 2
-    assert "differs from the one" in done.err
-    assert "--resume" in done.err
+    assert done.err.splitlines() == [
+        f"error the recipe differs from the one that {run} was started with",
+        "error --set seed=3: seed was 0, is 3",
+        f"error {path}:{places[0][0]}:{places[0][1]}: train.optimizer.lr was 0.02, is 0.05",
+        f"error {path}:{places[1][0]}:{places[1][1]}: stage.A.gate.threshold.max was 0.01, is 0.02",
+        "error and 1 more",
+        f"  `engine run {run} --resume` goes on with that one",
+    ], "what a stage inherits from [train] is told once"
+    assert engine("run", path, "--resume", "--set", "train.optimizer.lr=0.02", "--set", "stage.A.ema=0.5").err.count(
+        "--set stage.A.ema=0.5: stage.A.ema was not set, is 0.5"
+    )
+
+
+def test_stages_in_another_order_are_another_recipe(engine: Command, toy_recipe: WriteRecipe) -> None:
+    stages = [{**STAGE_A, "steps": 2, "name": name, "gate": [threshold(max=0.01)]} for name in "AD"]
+    assert engine("run", toy_recipe(stage=stages)).code == 4
+    done = engine("run", toy_recipe(stage=stages[::-1]), "--resume")
+    assert done.code == 2
+    assert "the order of its stages, losses, metrics or gates changed" in done.err
 
 
 def test_a_recipe_of_a_run_in_which_a_digit_changed_is_not_trained(

@@ -26,6 +26,17 @@ finally:
     print("imported:", *sorted(heavy & set(sys.modules)), file=sys.stderr)
 """
 
+BUILT = """
+from engine.plugins import load
+from pydantic import BaseModel
+
+def under(model):
+    return {model}.union(*map(under, model.__subclasses__()))
+
+load()
+print(*(model.__name__ for model in under(BaseModel) - {BaseModel} if model.__pydantic_complete__))
+"""
+
 
 def imported(process: Command, *arguments: object, **environment: str) -> set[str]:
     """The heavy modules that a command has imported when it is over."""
@@ -43,6 +54,11 @@ def test_help_and_the_list_of_plugins_import_nothing_heavy(process: Command) -> 
     assert imported(process, "run", "--help") <= {"rich.markdown", "pydantic"}
     assert imported(process, "plugins") == {"pydantic"}
     assert imported(process, "schema") == {"pydantic"}
+
+
+def test_loading_the_plugins_builds_no_validator(process: Command) -> None:
+    done = process(launcher=("-c", BUILT))
+    assert (done.code, done.out.split()) == (0, []), done.err
 
 
 def test_commands_are_completed_without_importing_them(process: Command) -> None:

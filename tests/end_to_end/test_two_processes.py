@@ -214,7 +214,7 @@ def test_a_signal_to_one_process_while_both_measure_stops_both(
 @pytest.mark.parametrize(
     ("how", "words"),
     [
-        ("raise", "error data.train (faulty) failed at sample 5: ValueError: a broken sample"),
+        ("raise", "error data.train (faulty) failed at sample 5: ValueError: a broken sample (FILE:16)"),
         ("SIGKILL", "error process 1 of 2 was killed by SIGKILL; go on from the last checkpoint with --resume"),
     ],
 )
@@ -224,7 +224,7 @@ def test_a_process_that_fails_alone_ends_the_other_and_is_told_once(
     began = time.monotonic()
     failed = two("run", helped(data={"train": {"plugin": "faulty"}}), FAULT=f"sample 1 {how}")
     assert failed.code == 1
-    assert failed.err.splitlines() == [words]
+    assert failed.err.replace(str(tmp_path / "helpers.py"), "FILE").splitlines() == [words]
     assert time.monotonic() - began < 60, "the other does not wait for it until torch's patience ends"
 
     alone = engine("run", only_run(tmp_path), "--resume")
@@ -276,6 +276,23 @@ def test_numbers_that_are_not_finite_in_one_process_end_both_with_3(two: Command
     failed = two("run", path)
     assert failed.code == 3, failed.err
     assert failed.err.count("not finite at step 3") == 1
+
+
+def test_a_batch_of_one_process_that_is_not_finite_is_left_out_by_both(
+    two: Command, engine: Command, toy_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    train = {"nonfinite": {"policy": "skip"}, "ema": 0.5, "log_every": 1}
+    common = {"stage": [{**STAGE_A, "steps": 6}], "data": {"train": {"spoil": 1}}}  # an epoch: each sample once
+    assert two("run", toy_recipe(**common, train={**train, "batch_size": 2})).code == 0
+    recipe = toy_recipe(file="one.toml", **common, train={**train, "batch_size": 4})
+    assert engine("run", recipe, "--runs", "alone").code == 0
+    (alone,) = (tmp_path / "alone" / "toy").iterdir()
+    run = only_run(tmp_path)
+    assert [events_of(each, "step")[-1]["skipped"] for each in (run, alone)] == [1, 1]
+    one, other = weights_of(alone, "A"), weights_of(run, "A")
+    for name, tensor in one.items():
+        assert tensor.isfinite().all()
+        torch.testing.assert_close(other[name], tensor, atol=1e-6, rtol=0)
 
 
 def test_what_cannot_be_done_in_several_processes_is_refused_in_words(

@@ -96,6 +96,49 @@ def test_another_download_is_refused_and_not_tried(tmp_path: Path, monkeypatch: 
             torch.hub.load_state_dict_from_url("https://example.com/net.pth")
 
 
+TIMM = """
+import torch
+from huggingface_hub import hf_hub_download
+from torch.hub import download_url_to_file
+
+def create_model(name, pretrained=False, **more):
+    return ENTRIES[name](pretrained)
+
+def small(pretrained=False):
+    if pretrained:
+        hf_hub_download(repo_id="timm/small", filename="model.safetensors")
+    return torch.nn.Conv2d(3, 3, 1)
+
+def old(pretrained=False):
+    if pretrained:
+        download_url_to_file("https://example.com/old.pth", "old.pth")
+    return torch.nn.Conv2d(3, 3, 1)
+
+ENTRIES = {"small": small, "old": old}
+"""
+
+
+def test_timm_makes_networks_without_weights_under_all_its_names_and_downloads_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timm, models = ModuleType("timm"), ModuleType("timm.models")
+    exec(TIMM, vars(models))
+    vars(timm).update(models=models, create_model=models.create_model)
+    monkeypatch.setitem(sys.modules, "timm", timm)
+    monkeypatch.setitem(sys.modules, "timm.models", models)
+    before = dict(vars(models))
+    with offline(tmp_path, {}):
+        from timm.models import create_model  # as the code of a checkout has it
+
+        for create in (create_model, timm.create_model, timm.models.create_model):
+            assert create("small", pretrained=True).out_channels == create("old", True).out_channels == 3
+        with pytest.raises(WorldError, match=r"asks for timm/small, which would be downloaded; `parts`"):
+            models.small(pretrained=True)
+        with pytest.raises(WorldError, match=r"asks for https://example.com/old.pth"):
+            models.old(pretrained=True)
+    assert vars(models) == before
+
+
 def test_a_package_that_is_not_there_is_named_when_it_is_called_and_not_before(tmp_path: Path) -> None:
     (tmp_path / "scenes.py").write_text(
         "import absent_package.inner as a\nfrom absent_package import cloud\nK = a.MODE\n"

@@ -78,6 +78,26 @@ def test_the_largest_is_built_offline_in_seconds_and_has_the_published_number_of
         assert made.eval()(slanted_pair()).value.shape == (1, 1, 64, 96)
 
 
+def test_the_plan_prints_the_table_of_the_largest(engine: Command, tmp_path: Path) -> None:
+    path = one_stage(tmp_path, "foundation_stereo", FOLDERS["foundation_stereo"])
+    planned = engine("plan", path, "--set", "model.vit_size=vitl", "--set", "model.max_disp=416")
+    assert planned.code == 0, planned.err
+    rows = {row[0]: row[1:] for line in planned.out.splitlines() if len(row := line.split()) == 3}
+    assert rows["base"] == ["374,517,067", "37,575,562"]
+    assert rows["dino"] == ["335,315,649", "frozen"]
+
+
+@pytest.mark.parametrize(
+    ("size", "total", "learns"), [("vits", 62_335_403, 37_550_314), ("vitb", 135_478_283, 38_007_498)]
+)
+def test_the_smaller_ones_have_their_numbers_of_parameters_and_answer(size: str, total: int, learns: int) -> None:
+    made = network(vit_size=size)
+    assert sum(each.numel() for each in made.parameters()) == total
+    assert sum(each.numel() for each in made.parameters() if each.requires_grad) == learns
+    with torch.no_grad():
+        assert made(slanted_pair()).value.shape == (1, 1, 64, 96)
+
+
 @pytest.mark.parametrize("preset", list(FOLDERS))
 def test_exactly_what_the_preset_calls_idle_gets_no_gradient(preset: str) -> None:
     made = network(preset, freeze_bn=False).train()
@@ -197,8 +217,11 @@ def test_thirty_steps_learn_a_fixed_pair(preset: str, within: float) -> None:
 
 @pytest.mark.parametrize("preset", list(FOLDERS))
 @pytest.mark.parametrize("steps", [3, 10])
-def test_a_run_keeps_its_last_step(engine: Command, tmp_path: Path, preset: str, steps: int) -> None:
-    done = engine("run", one_stage(tmp_path, preset, FOLDERS[preset]), *tiny(steps, train__ema=0.9))
+def test_a_run_on_one_pair_lowers_its_loss_and_keeps_its_last_step(
+    engine: Command, tmp_path: Path, preset: str, steps: int
+) -> None:
+    one = {"data__train__count": 1, "train__batch_size": 1, "model__freeze_bn": False}
+    done = engine("run", one_stage(tmp_path, preset, FOLDERS[preset]), *tiny(steps, train__ema=0.9, **one))
     assert done.code == 0, done.err
     (run,) = (tmp_path / "runs" / preset).iterdir()
     saved = [event["step"] for event in events_of(run, "checkpoint_saved")]
@@ -206,6 +229,8 @@ def test_a_run_keeps_its_last_step(engine: Command, tmp_path: Path, preset: str,
     print(f"{preset}: {steps} steps, checkpoints {saved}, losses {[round(loss, 2) for loss in losses]}")
     assert saved[-1] == steps
     assert len(losses) == steps
+    third = steps // 3
+    assert sum(losses[-third:]) < sum(losses[:third])
 
 
 @pytest.mark.parametrize("preset", list(FOLDERS))

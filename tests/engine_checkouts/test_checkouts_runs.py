@@ -15,6 +15,7 @@ from conftest import Command, events_of, only_run, weights_of
 from engine_stereo.options import LaplaceOptions, UncertaintyOptions
 from engine_stereo.uncertainty import Laplace, Uncertainty
 from forked import Forks
+from safetensors.torch import load_file
 
 HERE = FOLDERS["foundation_stereo"]
 # A bias before an instance normalisation has no effect: its gradient is rounding, of which AdamW makes whole steps.
@@ -41,6 +42,89 @@ def test_four_times_one_sample_is_four_samples_where_batch_normalisation_is_froz
     assert max(float(each.max()) for each in moved.values()) > 1e-4, "something trained"
     for name, tensor in four.items():
         torch.testing.assert_close(one[name], tensor, rtol=1e-4, atol=2e-5, msg=name)
+
+
+@pytest.mark.parametrize("steps", [3, 10])
+def test_short_runs_learn_one_pair_and_keep_their_last_step_in_four_kinds_of_files(
+    engine: Command, tmp_path: Path, steps: int
+) -> None:
+    recipe = one_stage(tmp_path, "foundation_stereo", HERE)
+    one = {"data__train__count": 1, "train__batch_size": 1}
+    adamw = {"train__optimizer__lr": 1e-3, "train__optimizer__betas": [0.8, 0.99], "train__optimizer__eps": 1e-7}
+    done = engine("run", recipe, *tiny(steps, **one, **adamw, train__ema=0.5))
+    assert done.code == 0, done.err
+    run = only_run(tmp_path, "foundation_stereo")
+    losses = [event["loss"] for event in events_of(run, "step")]
+    third = steps // 3
+    assert len(losses) == steps
+    assert sum(losses[-third:]) < sum(losses[:third]), losses
+    checkpoints = run / "stage-train" / "checkpoints"
+    last = checkpoints / f"step-{steps:07d}"
+    assert (checkpoints / "latest").read_text().strip() == last.name
+    assert {file.name for file in last.iterdir()} > {"weights.safetensors", "average.safetensors", "state.pt"}
+    weights, average = (load_file(last / f"{name}.safetensors") for name in ("weights", "average"))
+    assert weights.keys() == average.keys()
+    name = "base.update_block.fine.weight"
+    assert not torch.equal(weights[name], average[name])
+    assert torch.equal(average[name], weights_of(run, "train")[name]), "the average is what is handed on"
+    state = torch.load(last / "state.pt", weights_only=True)
+    assert (state["progress"]["step"], int(state["averaged"])) == (steps, steps)
+    (group,) = state["optimizer"]["param_groups"]
+    assert (group["betas"], group["weight_decay"], group["eps"]) == ((0.8, 0.99), 0.0, 1e-7)
+
+
+def test_what_goes_wrong_in_model_data_and_loop_is_told_and_the_last_checkpoint_stays(
+    engine: Command, tmp_path: Path
+) -> None:
+    recipe = one_stage(tmp_path, "foundation_stereo", HERE)
+    absent = engine("run", recipe, *tiny(4), "--set", f"model.checkout={tmp_path / 'absent'}")
+    assert absent.code == 1
+    assert f"there is no checkout of FoundationStereo at {tmp_path / 'absent'}: git clone" in absent.err
+
+    manifest = tmp_path / "own.csv"
+    manifest.write_text("left,right,disparity\nleft.png,right.png,disparity.pfm\n")
+    table = f'data={{train={{plugin="manifest", file="{manifest}"}}, val={{plugin="manifest", file="{manifest}"}}}}'
+    lost = engine("run", recipe, "--set", table)
+    assert lost.code == 2
+    assert "own.csv:2, column 'left'" in lost.err
+    assert "left.png" in lost.err
+
+    (tmp_path / "fails.py").write_text(FAILS)
+    recipe.write_text('plugins = ["fails.py"]\n' + recipe.read_text().replace('"sequence"', '"fails"'))
+    given = tiny(4, train__checkpoint_every=1)
+    failed = engine("run", recipe, *given, "--runs", "failed")
+    assert failed.code == 1
+    assert failed.err.splitlines() == ["error the loss fails failed: ValueError: a fault of its own"]
+    (run,) = (tmp_path / "failed" / "foundation_stereo").iterdir()
+    assert [(event["stage"], event["step"]) for event in events_of(run, "step")] == [("train", 1), ("train", 2)]
+    assert (run / "stage-train" / "checkpoints" / "latest").read_text().strip() == "step-0000002"
+    assert engine("runs", "verify", run).code == 0
+    resumed = engine("run", recipe, *given, "--runs", "failed", "--resume")
+    assert resumed.code == 0, resumed.err
+    assert [event["step"] for event in events_of(run, "step")] == [1, 2, 3, 4]
+
+
+# A loss that fails once, in the third step.
+FAILS = """
+from pathlib import Path
+from engine.hookspecs import hookimpl
+from engine_stereo.options import SequenceOptions
+from engine_stereo.sequence import Sequence
+
+class Fails(Sequence):
+    calls = 0
+
+    def __call__(self, prediction, batch):
+        self.calls += prediction.value.requires_grad
+        if self.calls == 4 and not Path("failed-once").exists():  # the first call is a try before the first step
+            Path("failed-once").touch()
+            raise ValueError("a fault of its own")
+        return super().__call__(prediction, batch)
+
+@hookimpl
+def engine_losses(register):
+    register("fails", SequenceOptions, Fails)
+"""
 
 
 # Dies in the second checkpoint, when its files are written and not yet renamed.

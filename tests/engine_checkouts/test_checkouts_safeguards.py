@@ -74,7 +74,7 @@ def test_weights_of_a_part_fit_as_a_whole_or_are_refused(tmp_path: Path) -> None
 def test_a_damaged_torch_file_is_told_so_and_nobody_is_advised_to_run_its_code(content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "part.pth"
     file.write_bytes(content)
-    with pytest.raises(WorldError, match=r"part\.pth is damaged, or") as told:
+    with pytest.raises((InputError, WorldError), match=r"part\.pth (is damaged|is not a torch|holds more) ") as told:
         network(parts={"cnet": file})
     assert "weights_only" not in str(told.value)
     torch.save({0: torch.ones(1)}, file)

@@ -17,8 +17,8 @@ from engine_checkouts.arguments import arguments, read_config
 from engine_checkouts.preset import Preset
 from engine_checkouts.presets import PRESETS
 from engine_checkouts.ship import ship
-from engine_stereo.options import InitialOptions, PhotometricOptions, SequenceOptions, SmoothnessOptions
-from engine_stereo.photometric import Photometric, Smoothness
+from engine_stereo.options import EdgeOptions, InitialOptions, PhotometricOptions, SequenceOptions, SmoothnessOptions
+from engine_stereo.photometric import Edges, Photometric, Smoothness
 from engine_stereo.sequence import Initial, Sequence
 
 from engine.prediction import Batch, Prediction
@@ -30,6 +30,7 @@ PRESET_OF = {
     "foundation_stereo_pol": "foundation_stereo",
     "foundation_stereo_tiny": "foundation_stereo",
     "raft_stereo_pol": "raft_stereo",
+    "raft_stereo_tiny": "raft_stereo",
 }
 SCENES = {"count": "2", "height": "64", "width": "96"}
 TINY = {
@@ -135,14 +136,43 @@ def test_the_three_stages_train_on_a_raft_stereo_base(engine: Command, tmp_path:
     assert [event["stage"] for event in events_of(run, "step")] == ["A", "A", "B", "B", "C", "C"]
 
 
+# Each process notes what its weights are before each step.
+NOTES = """
+import gc, hashlib, os
+from pathlib import Path
+from engine.hookspecs import hookimpl
+from engine.system import System
+from engine_stereo.options import SequenceOptions
+from engine_stereo.sequence import Sequence
+
+class Noting(Sequence):
+    def __call__(self, prediction, batch):
+        if prediction.value.requires_grad and "RANK" in os.environ:
+            (system,) = [each for each in gc.get_objects() if type(each) is System]
+            tensors = (each.numpy().tobytes() for each in system.state_dict().values())
+            with Path(f"weights-{os.environ['RANK']}").open("a") as file:
+                print(hashlib.sha256(b"".join(tensors)).hexdigest(), file=file)
+        return super().__call__(prediction, batch)
+
+@hookimpl
+def engine_losses(register):
+    register("noting", SequenceOptions, Noting)
+"""
+
+
 def test_two_processes_learn_what_one_learns(two: Command, engine: Command, tmp_path: Path) -> None:
     # Dropout, of the attention alone, draws other numbers in each process. A bias before an instance normalisation has
     # no effect: its gradient is rounding, of which the optimiser makes whole steps.
     rests = ["base.cost_agg.atts.**", "base.feature.stem.0.bias", "base.feature.stages.*.0.bias"]
     path = one_stage(tmp_path, "foundation_stereo", FOLDERS["foundation_stereo"], rests)
-    both = two("run", path, *tiny(2, train__batch_size=1), "--runs", "two")
+    (tmp_path / "notes.py").write_text(NOTES)
+    path.write_text('plugins = ["notes.py"]\n' + path.read_text().replace('"sequence"', '"noting"'))
+    both = two("run", path, *tiny(6, train__batch_size=1), "--runs", "two")
     assert both.code == 0, both.err
-    assert engine("run", path, *tiny(2), "--runs", "one").code == 0
+    first, second = ((tmp_path / f"weights-{rank}").read_text().split() for rank in "01")
+    assert first == second, "after each step both have the same weights, to the bit"
+    assert len(set(first)) == 6
+    assert engine("run", path, *tiny(6), "--runs", "one").code == 0
     (shared,), (alone,) = ((tmp_path / runs / "foundation_stereo").iterdir() for runs in ("two", "one"))
     losses = [[event["loss"] for event in events_of(run, "step")] for run in (shared, alone)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
@@ -211,6 +241,24 @@ def test_a_fixed_pair_is_learnt_with_its_truth_and_without(loss: Callable[[Predi
         torch.nn.utils.clip_grad_norm_(made.parameters(), 1.0)
         optimizer.step()
     assert sum(errors[-5:]) / 5 < min(1.5, errors[0] / 4), errors
+
+
+def test_the_loss_of_edges_alone_learns_the_edges() -> None:
+    made, batch, edges = trainable(network(freeze_bn=False, max_disp=32)), slanted_pair(32, 64), Edges(EdgeOptions())
+    optimizer = torch.optim.AdamW([each for each in made.parameters() if each.requires_grad], lr=2e-3)
+    torch.manual_seed(0)
+    losses = []
+    for _ in range(30):
+        answer = made(batch)
+        estimates = [*answer.intermediates, answer.value]
+        first = F.interpolate(answer.features["initial"], scale_factor=4, mode="bilinear")
+        loss = sum(edges(Prediction(each), batch) for each in (first, *estimates))
+        losses.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(made.parameters(), 1.0)
+        optimizer.step()
+    assert sum(losses[-5:]) / 5 < losses[0] / 2, losses
 
 
 def test_the_two_commands_of_the_guide_run_with_a_small_data_set(engine: Command, tmp_path: Path) -> None:

@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from pathlib import Path
 
+import deploy_world
 import engine_deploy.onnx_file
 import onnx
 import onnxruntime
 import pytest
 import torch
 from conftest import Command
-from deploy_world import rows, trained, write_recipe
+from deploy_world import rows, write_recipe
 from engine_deploy.export import export, quantised
 
 import engine
 
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained(tmp_path_factory.mktemp("run"))
-
-
-@pytest.fixture
-def deploy(engine: Command) -> Command:
-    """deploy("export", run, file): a command of the package."""
-    return partial(engine, "deploy")
+run, deploy = deploy_world.run, deploy_world.deploy
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +111,13 @@ def test_the_files_are_measured_beside_what_was_trained(deploy: Command, run: Pa
     assert quantised["seconds"] > 0
     kinds = {each.data_type for each in onnx.load(eight).graph.initializer if each.dims and len(each.dims) > 1}
     assert onnx.TensorProto.UINT8 in kinds
+
+
+def test_a_file_that_iterates_otherwise_than_the_recipes_model_is_told(deploy: Command, run: Path, file: Path) -> None:
+    done = deploy("compare", run, file, "--repeats", "1", "--set", "model.rounds=2", "--json")
+    assert [each["iterations"] for each in rows(done)] == [2, 1]
+    assert "warning: net.onnx iterates 1 times and the recipe's model 2" in done.err
+    assert "warning" not in deploy("compare", run, file, "--repeats", "1").err
 
 
 def test_pictures_of_another_size_are_refused_in_words(deploy: Command, run: Path, file: Path) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 from pathlib import Path
 
+import deploy_world
 import pytest
 import torch
 from conftest import Command
-from deploy_world import rows, trained
+from deploy_world import rows
 from engine_deploy.measuring import seconds
 from engine_deploy.scaled import Scaled
 from torch import nn
@@ -17,16 +17,7 @@ from torch import nn
 import engine
 from engine.prediction import Batch, Prediction
 
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained(tmp_path_factory.mktemp("run"))
-
-
-@pytest.fixture
-def deploy(engine: Command) -> Command:
-    """deploy("export", run, file): a command of the package."""
-    return partial(engine, "deploy")
+run, deploy = deploy_world.run, deploy_world.deploy
 
 
 class Tenth(nn.Module):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
+import deploy_world
 import pytest
 import torch
 from conftest import Command
@@ -18,16 +18,12 @@ import engine
 from engine.errors import InputError, WorldError
 from engine.system import System
 
+deploy = deploy_world.deploy
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return trained(tmp_path_factory.mktemp("run"), model={"hidden": 200})
-
-
-@pytest.fixture
-def deploy(engine: Command) -> Command:
-    """deploy("export", run, file): a command of the package."""
-    return partial(engine, "deploy")
 
 
 def wide(seed: int, hidden: int = 24) -> Wide:
@@ -159,7 +155,7 @@ def test_files_of_another_system_damaged_ones_and_none_are_told(tmp_path: Path) 
     (tmp_path / "cut.safetensors").write_bytes((tmp_path / "other.safetensors").read_bytes()[:-3])
     with pytest.raises(WorldError, match=r"cut\.safetensors is damaged"):
         load(wide(0), tmp_path / "cut.safetensors")
-    with pytest.raises(WorldError, match="there is no weights file"):
+    with pytest.raises(WorldError, match="no weights file at"):
         load(wide(0), tmp_path / "none.safetensors")
 
 

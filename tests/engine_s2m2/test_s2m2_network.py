@@ -227,8 +227,8 @@ def test_an_untrained_network_starts_from_its_matches():
 @pytest.mark.parametrize(("size", "rounds"), [("nano", 2), ("S", 3)])
 def test_refinement_rounds_default_to_the_size(size, rounds):
     with torch.device("meta"):
-        assert build(S2M2Options(size=size)).refine_iter == rounds
-        assert build(S2M2Options(size=size, refine_iter=5)).refine_iter == 5
+        assert build(S2M2Options(size=size)).iterations == rounds
+        assert build(S2M2Options(size=size, refine_iter=5)).iterations == 5
 
 
 def test_without_refinement_the_filled_matches_are_the_answer():

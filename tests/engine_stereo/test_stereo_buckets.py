@@ -28,6 +28,7 @@ from engine.prediction import Batch
 from engine.recipe import load_recipe
 
 MIXED = [(60, 100), (96, 160), (130, 250), (72, 200), (128, 96), (64, 128)]
+SMALL = {"count": 1, "transparent": False, "width": 128, "height": 96}
 AREAS = {"area": [64 * 96, 128 * 192], "aspect": [1.0, 2.0]}
 
 
@@ -155,6 +156,28 @@ def test_a_mix_of_sets_with_the_same_buckets_has_one_size_a_batch(toy_recipe: Wr
     assert len(set(sizes)) > 1
     with pytest.raises(InputError, match="field 'left' differs in size"):
         next(batches(loaded({"sizes": [[32, 32]]}), last=1))
+
+
+def test_sets_of_several_sizes_are_cut_one_by_one_and_not_around_their_mix(
+    toy_recipe: WriteRecipe, files: Path
+) -> None:
+    def loaded(train: dict[str, Any]) -> Any:
+        recipe = load_recipe(toy_recipe(data={"train": train}))
+        return recipe.registry.get("datasets", train["plugin"]).build(recipe.data["train"].options)
+
+    sets = [{"plugin": "manifest", "file": str(files), "limit": 1}, {"plugin": "polarized_scenes", **SMALL}]
+    around = {
+        "plugin": "augmented",
+        "buckets": AREAS,
+        "of": {"plugin": "mix", "sets": [{**each, "probability": 0.5} for each in sets]},
+    }
+    with pytest.raises(InputError, match="field 'left' differs in size") as refused:
+        next(batches(loaded(around), last=1))
+    assert refused.value.advice.startswith("cut each set of the mix to the same size")
+
+    each = [{"plugin": "augmented", "buckets": AREAS, "of": one, "probability": 0.5} for one in sets]
+    seen = [batch["left"].shape for batch in batches(loaded({"plugin": "mix", "sets": each}), last=6)]
+    assert len(set(seen)) > 1
 
 
 def test_what_training_draws_is_no_mistake_for_its_sizes_nor_for_samples_that_come_again(

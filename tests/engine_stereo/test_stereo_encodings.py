@@ -31,6 +31,11 @@ HELD = {
 KINDS = sorted(HELD)
 
 
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=list(PRESETS))
+def test_the_encodings_of_known_sets_are_as_their_validator_makes_them(preset):
+    assert repr(Encoding.model_validate(preset.model_dump())) == repr(preset)
+
+
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
     return tmp_path_factory.mktemp("encodings") / "file"

@@ -51,6 +51,17 @@ def test_four_lines_list_a_folder(folder):
     assert [data.sample(index, None)["left"].max() for index in range(3)] == [0, 60, 120]
 
 
+def test_the_colours_of_fsds_digits_stand_in_the_order_that_is_told(folder):
+    encoding = PRESETS["fsd"].model_copy(update={"digits": "grb"})
+    for index in range(3):
+        write_disparity(folder / f"disp/{index:03}.png", np.full((4, 6), 70 + index), np.ones((4, 6), bool), encoding)
+    text = FOUR_LINES.replace("kitti", "fsd") + 'digits = "%s"\n'
+    assert [listed(folder, text % "grb").sample(index, None)["disparity"].max() for index in range(3)] == [70, 71, 72]
+    assert refused(folder, text % "rgg") == [
+        "own.toml:5: 'digits' is 'rgg'; expected 'rgb', 'rbg', 'grb', 'gbr', 'brg' or 'bgr'"
+    ]
+
+
 ROW = {
     "left": "left/001.png",
     "right": "right/002.png",
@@ -219,6 +230,10 @@ def test_every_mistake_is_told_at_once_with_its_line_and_column(folder):
         (("encoding", 'mask.left = "left/*.png"\nencoding'), "own.toml:4: a mask cannot be named 'left'"),
         (("encoding", "mask.m.values = [1]\nencoding"), "own.toml:4: 'mask.m.values' without 'mask.m'"),
         (("encoding", 'calibration = "own.toml"\nencoding'), "own.toml:4: "),
+        (
+            ("encoding", 'digits = "bgr"\nencoding'),
+            "own.toml:4: 'digits' has no effect on a png file; expected the enc",
+        ),
         (('disparity = "disp/*.png"', ""), "own.toml:4: 'encoding' has no effect without 'disparity'"),
         (("encoding", "frame = 3\nencoding"), "own.toml:4: 'frame' is no array of tables; expected [[frame]]"),
     ],

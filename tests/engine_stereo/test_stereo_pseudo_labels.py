@@ -12,6 +12,7 @@ import torch
 from engine_stereo.data.manifest import manifest
 from engine_stereo.data.mirrored import Mirrored
 from engine_stereo.data.options import ManifestOptions
+from engine_stereo.data.reading import scaled
 from engine_stereo.export_options import PseudoLabelOptions
 from engine_stereo.pseudo_labels import PseudoLabels, consistent
 from stereo_world import pair, warped
@@ -89,10 +90,14 @@ def test_labels_come_back_where_they_are_to_be_believed(tmp_path: Path) -> None:
     assert np.array_equal(made["left"], np.rint(sample["left"]))
 
 
-def test_scaled_data_are_refused_for_what_they_are(tmp_path: Path) -> None:
-    sample = pair()
-    with pytest.raises(InputError, match="disparity is exported at full resolution, and these data are scaled"):
-        PseudoLabels(PseudoLabelOptions())(answer(sample["disparity"]), batch(sample) | {"scale": 0.5}, tmp_path, 0.1)
+def test_labels_of_scaled_data_are_those_of_the_small_pictures_beside_them(tmp_path: Path) -> None:
+    sample = scaled(pair(), 0.5)
+    seen = batch(sample) | {"scale": torch.tensor([0.5])}
+    PseudoLabels(PseudoLabelOptions())(answer(sample["disparity"]), seen, tmp_path, 0.1)
+    made = read(tmp_path)
+    assert np.array_equal(made["left"], np.rint(sample["left"]))
+    assert np.array_equal(made["disparity"][made["valid"]], sample["disparity"][made["valid"]])
+    assert set(made["disparity"][made["valid"]]) == {2, 4}, "half of what they are in the large pictures"
 
 
 def test_what_leads_out_of_the_right_view_at_either_side_is_unknown(tmp_path: Path) -> None:

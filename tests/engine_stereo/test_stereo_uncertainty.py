@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,24 @@ def test_a_confidence_stands_for_the_scale_that_it_follows_from() -> None:
     for certain in (0.0, 1.0):
         sure = LOSS(Prediction(truth + 1.5, confidence=torch.full_like(truth, certain)), batch)
         assert bool(torch.isfinite(sure))
+
+
+@pytest.mark.parametrize("told", ["confidence", "log_scale"])
+def test_the_scale_of_a_base_is_held_against_the_bases_error_and_that_of_an_injection_against_its_own(
+    told: str,
+) -> None:
+    truth = torch.zeros(1, 1, 1, 1)
+    batch = {"disparity": truth, "valid": torch.ones_like(truth, dtype=torch.bool)}
+    scale, sure = truth + math.log(3.0), truth + 0.4
+    base = (
+        Prediction(truth + 6.0, confidence=sure)
+        if told == "confidence"
+        else Prediction(truth + 6.0, features={"log_scale": scale})
+    )
+    corrected = base.corrected(truth - 4.0, truth)
+    assert LOSS(corrected, batch) == LOSS(base, batch)
+    own = replace(corrected, features={"log_scale": truth + math.log(2.0)})
+    assert LOSS(own, batch).item() == pytest.approx(1 + math.log(4), abs=1e-5)
 
 
 def test_a_model_that_tells_nothing_of_it_is_sent_to_the_injection() -> None:

@@ -13,6 +13,7 @@ RANGE = "stage.C.optimizer.lr=log(2e-3,0.1)"
 
 SIGNALLING = '''
 import os
+import resource
 import signal
 from pathlib import Path
 
@@ -25,7 +26,9 @@ def engine_step(event):
     if event.stage != "C" or "SWEEP_STOP" not in os.environ:
         return
     at, name, whom = os.environ["SWEEP_STOP"].split()
-    if at == "end":
+    if at == "full":  # from here on no file of this process grows beyond so many bytes, as on a full disk
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(name), resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    if not at.isdigit():
         return
     with Path("steps").open("ab") as file:
         file.write(b".")
@@ -35,6 +38,13 @@ def engine_step(event):
         except FileExistsError:
             return
         os.kill(os.getppid() if whom == "parent" else os.getpid(), signal.Signals[name])
+
+
+@hookimpl
+def engine_run_started(event):
+    """At "start" a trial, which has a gate to ask, dies before it has taken a stage."""
+    if os.environ.get("SWEEP_STOP", "").startswith("start") and event.gates:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 @hookimpl

@@ -1,60 +1,17 @@
-"""`engine sweep` from the first trial to the recipe of the best one, through interruptions and with several workers."""
+"""`engine sweep` from the first trial to the recipe of the best one, with trials that are given up on the way."""
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shlex
-import sqlite3
-import threading
-import time
 from pathlib import Path
 
 import pytest
-from conftest import Command, Forks, WriteRecipe
-from engine_sweep.space import Swept
-from engine_sweep.study import ask, open_study
-from engine_sweep.sweep import Sweep
-from sweep_world import RANGE, folder, found, recipe, trained
+from conftest import Command, WriteRecipe
+from sweep_world import RANGE, folder, found, recipe
 from toy_world import threshold
 
-from engine.files import is_held
 from engine.runs.history import read_run
-
-SIX = ["--set", RANGE, "--trials", "6", "--prune-after", "2"]
-
-
-def told(runs: Path) -> list[dict[str, object]]:
-    """The trials without what no two sweeps share."""
-    return [{**trial, "run": "", "seconds": 0} for trial in found(runs)["trials"]]
-
-
-def test_six_trials_interrupted_killed_and_gone_on_with_are_those_of_an_undisturbed_sweep(
-    forks: Forks, toy_recipe: WriteRecipe, tmp_path: Path
-) -> None:
-    path = recipe(toy_recipe, tmp_path)
-    sweep = ["sweep", path, *SIX, "--runs"]
-    undisturbed = forks.run(*sweep, "quiet", folder=tmp_path)
-    assert undisturbed.code == 0, undisturbed.err
-
-    stopped = forks.run(*sweep, "runs", folder=tmp_path, SWEEP_STOP="9 SIGINT self")
-    assert stopped.code == 5, stopped.err
-    assert "stopped by SIGINT" in stopped.err
-    assert "at step 3 of stage C; 1 of 6 trials are over: the same command goes on" in stopped.err
-    assert len(found(tmp_path / "runs")["trials"]) == 1
-    killed = forks.run(*sweep, "runs", folder=tmp_path, SWEEP_STOP="17 SIGKILL self")
-    assert killed.code == -9
-    ended = forks.run(*sweep, "runs", "--resume", folder=tmp_path)
-    assert ended.code == 0, ended.err
-    assert ", 1 of them interrupted" in ended.out
-
-    assert told(tmp_path / "runs") == told(tmp_path / "quiet")
-    assert len(told(tmp_path / "runs")) == 6
-    assert [trial["reason"] == "" for trial in told(tmp_path / "runs")].count(False) > 0, "the pruner had its say"
-    assert {step for trial in told(tmp_path / "runs") for step in trial["reported"]} == {"2", "4"}, "not at the end, 6"
-    assert (trained(tmp_path / "runs", "A"), trained(tmp_path / "runs", "B")) == (1, 1)
-    runs = [path for path in folder(tmp_path / "runs").iterdir() if path.is_dir()]
-    assert len(runs) == 7, "one for the stages that are shared, and one a trial, interrupted or not"
 
 
 def test_the_best_trial_is_a_recipe_that_gives_its_figure_again(
@@ -187,60 +144,6 @@ def test_a_recipe_that_is_edited_meanwhile_ends_the_sweep_and_begins_another_one
     assert len([*(tmp_path / "runs").glob("toy-sweep-*")]) == 2
 
 
-def test_two_workers_share_the_first_stages_and_leave_when_the_first_process_is_stopped_or_killed(
-    forks: Forks, toy_recipe: WriteRecipe, tmp_path: Path
-) -> None:
-    path = recipe(toy_recipe, tmp_path)
-    sweep = ["sweep", path, *SIX]
-    killed = forks.run(*sweep, "--workers", 2, folder=tmp_path, SWEEP_STOP="9 SIGKILL parent")
-    assert killed.code == -9
-    deadline = time.monotonic() + 60
-    while any(is_held(lock) for lock in folder(tmp_path / "runs").glob("worker-*.lock")):
-        assert time.monotonic() < deadline, "the workers do not leave"
-        time.sleep(0.05)
-    assert over(tmp_path / "runs") < 6, "they stopped after their step, and not after the sweep"
-
-    stopped = forks.run(*sweep, "--workers", 2, folder=tmp_path, SWEEP_STOP="14 SIGINT parent")
-    assert stopped.code == 5, stopped.err
-    assert "the same command goes on" in stopped.err
-    assert over(tmp_path / "runs") < 6
-
-    ended = forks.run(*sweep, folder=tmp_path)
-    assert ended.code == 0, ended.err
-    assert [trial["trial"] for trial in found(tmp_path / "runs")["trials"]] == list(range(6))
-    assert (trained(tmp_path / "runs", "A"), trained(tmp_path / "runs", "B")) == (1, 1)
-
-
-def test_one_worker_asks_for_a_trial_at_a_time(tmp_path: Path) -> None:
-    sweep = Sweep(Path("toy.toml"), (), (Swept("key", "uniform", 0.0, 1.0),), "error", False, "none", 5, 0, tmp_path)
-    study = open_study(sweep)
-    asking = threading.Thread(target=lambda: ask(sweep, study))
-    with (tmp_path / "ask.lock").open("w") as another:
-        fcntl.flock(another, fcntl.LOCK_EX)
-        asking.start()
-        asking.join(0.3)
-        assert study.get_trials() == []
-    asking.join(30)
-    assert len(study.get_trials()) == 1
-
-
-def over(runs: Path) -> int:
-    """How many trials have ended, as the file of the sweep has it."""
-    with sqlite3.connect(folder(runs) / "study.db") as file:
-        states = [state for (state,) in file.execute("select state from trials")]
-    return sum(state in ("COMPLETE", "PRUNED") for state in states)
-
-
-def test_a_signal_at_the_very_end_of_a_trial_stops_the_sweep_and_not_the_trial(
-    forks: Forks, toy_recipe: WriteRecipe, tmp_path: Path
-) -> None:
-    sweep = ["sweep", recipe(toy_recipe, tmp_path), "--set", RANGE, "--trials", 2]
-    stopped = forks.run(*sweep, folder=tmp_path, SWEEP_STOP="end SIGINT self")
-    assert stopped.code == 5, stopped.err
-    assert "stopped by SIGINT after trial 0; 1 of 2 trials are over" in stopped.err
-    assert [trial["trial"] for trial in found(tmp_path / "runs")["trials"]] == [0]
-
-
 def test_a_gate_gives_trials_up_and_says_why(engine: Command, toy_recipe: WriteRecipe, tmp_path: Path) -> None:
     path = recipe(toy_recipe, tmp_path, gate=threshold(max=0.6))
     done = engine("sweep", path, "--set", "stage.C.optimizer.lr=choice(1e-6,0.1)", "--trials", 5, "--pruner", "none")
@@ -256,6 +159,32 @@ def test_a_gate_gives_trials_up_and_says_why(engine: Command, toy_recipe: WriteR
     none = engine("sweep", path, "--set", "stage.C.gate.threshold.max=uniform(0,1e-3)", "--trials", 2)
     assert none.code == 4
     assert "none of 2 trials came to its end; the last one: gate 'threshold'" in none.err
+
+
+EITHER = """
+from pydantic import BaseModel
+from toy_plugin import ToyLoss
+
+from engine.hookspecs import hookimpl
+
+
+class Either(BaseModel):
+    flag: bool | int
+
+
+@hookimpl
+def engine_losses(register):
+    register("either", Either, ToyLoss)
+"""
+
+
+def test_one_is_not_taken_for_true(engine: Command, toy_recipe: WriteRecipe, tmp_path: Path) -> None:
+    path = recipe(toy_recipe, tmp_path, train={"losses": [{"name": "either", "flag": 1}]})
+    (tmp_path / "signalling.py").write_text(EITHER)
+    done = engine("sweep", path, "--set", "train.losses.either.flag=choice(true,1)", "--trials", 1)
+    assert done.code == 0, done.err
+    document = found(tmp_path / "runs")
+    assert (document["own"], document["trials"][0]["values"]) == (0, {"train.losses.either.flag": "1"})
 
 
 ODD = """
@@ -295,6 +224,42 @@ def test_values_between_the_ends_that_the_recipe_refuses_are_a_trial_given_up(
         refused = trial["values"]["train.losses.odd.number"] == 2
         assert (trial["value"] is None) is refused
         assert trial["reason"].endswith("2 is even") is refused
+
+
+def test_values_with_which_a_run_cannot_begin_are_a_trial_given_up_and_the_sweep_goes_on(
+    engine: Command, toy_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    path, pruner = recipe(toy_recipe, tmp_path), ["--pruner", "none"]
+    names = ["--set", """stage.C.trainable=choice(["**"],["inection.**"])"""]
+    done = engine("sweep", path, *names, "--trials", 4, *pruner)
+    assert done.code == 0, done.err
+    trials = found(tmp_path / "runs")["trials"]
+    wrong = [trial for trial in trials if trial["values"]["stage.C.trainable"] == '["inection.**"]']
+    assert wrong, "the choice that cannot be was tried"
+    for trial in trials:
+        assert (trial["value"] is None) is (trial in wrong)
+        assert trial["exit"] == (2 if trial in wrong else 0)
+        refused = trial["reason"].startswith("these values are refused: --set stage.C.trainable=")
+        assert refused is (trial in wrong)
+    assert "pattern 'inection.**' matches no module" in wrong[0]["reason"]
+    more = engine("sweep", path, *names, "--trials", 5, *pruner)
+    assert more.code == 0, more.err
+    assert ": trials to do: 1\n" in more.out
+
+    never = ["--set", """stage.C.trainable=choice(["inection.**"],["bse.**"])"""]
+    none = engine("sweep", path, *never, "--trials", 2, *pruner)
+    assert none.code == 2
+    assert "none of 2 trials came to its end; the last one: these values are refused: " in none.err
+
+
+def test_a_recipe_that_is_wrong_without_any_trial_is_told_before_the_first(
+    engine: Command, toy_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    path = recipe(toy_recipe, tmp_path)
+    done = engine("sweep", path, "--set", RANGE, "--set", """stage.C.trainable=["inection.**"]""")
+    assert done.code == 2
+    assert "pattern 'inection.**' matches no module" in done.err
+    assert not (tmp_path / "runs").exists()
 
 
 def test_training_that_diverges_is_a_trial_given_up(engine: Command, toy_recipe: WriteRecipe, tmp_path: Path) -> None:

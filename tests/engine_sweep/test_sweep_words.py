@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from importlib import util
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Command, WriteRecipe
 from engine_sweep.space import Swept, override, split, value_at
+from hypothesis import example, given
+from hypothesis import strategies as st
 from sweep_world import RANGE, folder, recipe
-from toy_world import STAGE_A
+from toy_world import STAGE_A, toml_value
 
 from engine.errors import InputError
 
@@ -84,6 +87,36 @@ def test_the_recipes_own_value_is_found_by_name_and_held_to_the_range() -> None:
     assert Swept("k", "choice", choices=("[1, 2]", "x")).own([1, 2]) == "[1, 2]"
 
 
+SCALARS = st.one_of(st.booleans(), st.integers(-2, 2), st.sampled_from([0.0, 1.0, 0.5]), st.sampled_from("ab"))
+VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.just("k"), inner))
+
+
+def told_apart(value: Any) -> Any:
+    """The value with its booleans as texts of their own, so that Python finds them equal to nothing but themselves."""
+    if isinstance(value, list):
+        return [told_apart(each) for each in value]
+    if isinstance(value, dict):
+        return {key: told_apart(each) for key, each in value.items()}
+    return f"the boolean {value}" if isinstance(value, bool) else value
+
+
+@given(one=VALUES, other=VALUES)
+@example(one=True, other=1)
+@example(one=[0], other=[False])
+@example(one={"k": True}, other={"k": 1.0})
+def test_true_and_one_are_two_choices_at_any_depth_and_each_stands_for_itself_in_the_recipe(
+    one: Any, other: Any
+) -> None:
+    argument = f"key=choice({toml_value(one)},{toml_value(other)})"
+    if told_apart(one) == told_apart(other):
+        with pytest.raises(InputError, match="is there twice"):
+            split([argument])
+        return
+    _, (swept,) = split([argument])
+    assert swept.own(one) == toml_value(one)
+    assert swept.own(other) == toml_value(other)
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -151,4 +184,4 @@ def test_a_damaged_study_is_named(engine: Command, toy_recipe: WriteRecipe, tmp_
     (folder(tmp_path / "runs") / "study.db").write_bytes(b"no database at all, but long enough to be looked at" * 99)
     done = engine(*sweep)
     assert done.code == 1
-    assert "study.db cannot be read: " in done.err
+    assert "study.db cannot be read or written: " in done.err

@@ -95,6 +95,34 @@ def test_a_resumed_run_lists_what_gates_said_before(
     assert len(re.findall(r"^ [ABC] .*reused", reused, re.MULTILINE)) == 3
 
 
+@pytest.mark.parametrize("how", [(), ("--json",), ("--quiet",)])
+def test_what_a_gate_that_stops_the_run_advises_is_said_once_and_last(
+    engine: Command, toy_recipe: WriteRecipe, how: tuple[str, ...]
+) -> None:
+    done = engine("run", toy_recipe(stage=[{**STAGE_A, "gate": [threshold(max=0.001)]}]), *how)
+    assert done.code == 4
+    told = words(done.out + done.err)
+    assert re.search(r"gate threshold at exit of A: FAIL, error 0\.\d+ > 0\.001; the run stops here", told)
+    advice = "train longer, or give the gate a limit that the task can reach"
+    assert re.search(r"error gate 'threshold' at the exit of stage A says fail: error 0\.\d+ > 0\.001 " + advice, told)
+    assert told.count("train longer") == 1
+
+
+def test_nothing_is_said_of_a_digest_where_nothing_is_frozen(
+    engine: Command, toy_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    done = engine("run", toy_recipe(stage=[STAGE_A, {**STAGE_C, "init": "A"}]))
+    assert done.code == 0, done.err
+    assert re.search(r"^  trains 45 parameters, 3 frozen \(digest [0-9a-f]{12}\)$", done.out, re.MULTILINE)
+    assert re.search(r"^  stage A done in \d+ s; frozen unchanged \(digest [0-9a-f]{12}\)$", done.out, re.MULTILINE)
+    assert re.search(r"^  trains 48 parameters, 0 frozen$", done.out, re.MULTILINE)
+    assert re.search(r"^  stage C done in \d+ s$", done.out, re.MULTILINE)
+    page = words((only_run(tmp_path) / "report.html").read_text())
+    assert '<th scope="row">C</th><td class="number">48</td><td class="number">0</td> <td>–</td><td>–</td>' in page
+    assert "✓ the same bits" in page
+    assert "✕ changed" not in page
+
+
 def test_quiet_tells_only_what_somebody_must_know(engine: Command, toy_recipe: WriteRecipe) -> None:
     done = engine("run", toy_recipe(stage=GATED), "--quiet")
     assert done.code == 0, done.err

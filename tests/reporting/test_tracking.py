@@ -271,8 +271,10 @@ def test_one_that_fails_is_named_once_and_the_run_ends_as_without_it(
     done = engine("run", notebook(fails_at))
     assert done.code == 0, done.err
     warnings = [event for event in events_of(only_run(tmp_path), "note") if event["level"] == "warning"]
+    raises = next(number for number, line in enumerate(PLUGIN.splitlines(), 1) if "raise OSError" in line)
     assert [each["text"] for each in warnings] == [
         f"tracker 'notebook' ({tmp_path}) failed, and the run goes on without it: no answer: OSError: no server"
+        f" ({tmp_path / 'notebook.py'}:{raises})"
     ]
     assert done.out.count("the run goes on without it") == 1
     assert re.search(r"missed \d+ of \d+ messages of this run", done.out)

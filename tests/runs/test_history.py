@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Command, WriteRecipe, only_run
-from toy_world import STAGE_A, STAGE_B, STAGE_C, threshold
+from toy_world import PLUGIN, STAGE_A, STAGE_B, STAGE_C, threshold
 
 from engine.files import held
 from engine.runs.directory import LOCK
@@ -18,6 +18,25 @@ ROW = {"stage": "A", "moment": "after", "warp": "off", "mean": {"error": 0.5}, "
 GATE = {"check": "x", "at": "exit", "status": "pass", "action": "go on", "reason": "good"}
 RECORD = {"status": "done", "seconds": 1.0, "rows": [ROW], "gates": [GATE]}
 MEASURED = {"event": "evaluated", "stage": "A", "moment": "after", "data": "val", "evaluation": {"mean": {}}}
+
+STOPPING = """
+import os, signal
+from toy_plugin import Options, ToyLoss
+from engine.hookspecs import hookimpl
+
+class Stopping(ToyLoss):
+    calls = 0
+
+    def __call__(self, prediction, batch):
+        Stopping.calls += 1
+        if Stopping.calls == 1 + 7:  # the first is the proof that gradients reach what trains
+            os.kill(os.getpid(), signal.SIGTERM)
+        return super().__call__(prediction, batch)
+
+@hookimpl
+def engine_losses(register):
+    register("stopping", Options, Stopping)
+"""
 
 
 @pytest.fixture
@@ -98,6 +117,20 @@ def test_the_last_events_tell_where_an_unfinished_run_is(engine: Command, run: P
     assert (found["stages"][2]["step"], found["stages"][2]["state"]) == (4, "killed")
     assert (found["last"]["value"], found["last"]["moment"]) == (0.125, "step 4")
     assert "A A+1-for-B done; B at 4 of 12 killed;" in " ".join(engine("runs", "list").out.split())
+
+
+def test_a_run_that_was_stopped_between_two_reports_is_at_the_step_that_it_made_last(
+    engine: Command, toy_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    (tmp_path / "stopping.py").write_text(STOPPING)
+    path = toy_recipe(
+        plugins=[str(PLUGIN), "stopping.py"], train={"losses": [{"name": "stopping"}], "log_every": 5}, stage=[STAGE_A]
+    )
+    stopped = engine("run", path)
+    assert stopped.code == 5, stopped.err
+    assert re.search(r"A base only +interrupted +7 of 12", stopped.out), "the table at its end"
+    (found,) = json.loads(engine("runs", "list", "--json").out)["runs"]
+    assert found["stages"][0]["step"] == 7
 
 
 @pytest.mark.parametrize(

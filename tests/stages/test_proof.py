@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,9 +10,10 @@ from toy_world import batch, system
 
 from engine.errors import DivergedError, InputError, PluginError
 from engine.globs import Selection, select
+from engine.prediction import Batch, Prediction
 from engine.stages import freeze
 from engine.stages.proof import prove_gradients, prove_identity
-from engine.system import System
+from engine.system import System, Warp
 
 
 def prepared(trainable: str = "**", inject: bool = True, **base: object) -> tuple[System, Selection]:
@@ -77,6 +79,31 @@ def test_a_zero_initialised_injection_leaves_the_base_alone() -> None:
     whole.train()
     prove_identity(whole, batch(), "gt")
     assert whole.base.training, "modes are put back"
+
+
+@pytest.mark.parametrize("warp", ["gt", "pred"])
+def test_an_injection_that_puts_another_answer_in_the_place_of_the_bases_is_refused(warp: Warp) -> None:
+    def replaced(batch: Batch, base: Prediction, alignment: Tensor) -> Prediction:
+        mine = Prediction(base.value + 1)
+        return mine.corrected(torch.zeros_like(mine.value), torch.zeros_like(mine.value))
+
+    def written_into(batch: Batch, base: Prediction, alignment: Tensor) -> Prediction:
+        base.value += 1
+        return base.corrected(torch.zeros_like(base.value), torch.zeros_like(base.value))
+
+    def kept_for_itself(batch: Batch, base: Prediction, alignment: Tensor) -> Prediction:
+        return replace(base, base=None)
+
+    for forward, says in (
+        (replaced, "its untrained output differs from the base's"),
+        (written_into, "its untrained output differs from the base's"),
+        (kept_for_itself, "does not answer with the base that it was given"),
+    ):
+        whole = system()
+        assert whole.injection is not None
+        whole.injection.forward = forward
+        with pytest.raises(PluginError, match=says):
+            prove_identity(whole, batch(), warp)
 
 
 def test_an_injection_that_only_claims_to_start_at_zero_is_refused() -> None:

@@ -300,6 +300,11 @@ class OfManySizes(ToyData):
         return {n: v[..., : 4 + index] if isinstance(v, np.ndarray) else v for n, v in made.items()}
 
 
+class NamingEachSceneOnce(ToyData):
+    def scenes(self) -> list[str]:
+        return ["even", "odd"]
+
+
 class SilentGate:
     def __init__(self, options: Options) -> None:
         pass

@@ -11,7 +11,7 @@ from toy_world import batch, system
 from engine.contracts import Ablation
 from engine.errors import InputError, PluginError
 from engine.prediction import Batch, Prediction
-from engine.training.evaluate import Tally, evaluate, evaluating, named_ablations, predictions
+from engine.training.evaluate import evaluate, evaluating, named_ablations, predictions
 from engine.training.losses import WeightedLosses
 
 
@@ -29,7 +29,7 @@ class Given:
 def measured(*pairs: tuple[list[float], list[float]]) -> Any:
     sizes = [len(total) for total, _ in pairs]
     made = [(batch(size), Prediction(torch.zeros(size, 1, 2, 2))) for size in sizes]
-    return evaluate(iter(made), [Given(*pairs)])
+    return evaluate(iter(made), [("given", Given(*pairs))])
 
 
 def test_the_mean_weighs_samples_and_the_pooled_mean_weighs_pixels() -> None:
@@ -59,9 +59,27 @@ def test_a_value_that_is_not_finite_stays_visible_in_the_mean() -> None:
     assert evaluation.skipped == {"figure": 0}
 
 
-def test_a_metric_with_another_shape_is_refused_by_name() -> None:
-    with pytest.raises(PluginError, match=r"metric 'figure' returned \(1,\) and \(2,\) for 2 samples"):
-        Tally().add({"figure": (torch.zeros(1), torch.zeros(2))}, 2)
+EACH, OF_ALL = torch.zeros(2), torch.zeros(())
+WRONG = [
+    ((OF_ALL, 1), "returned (a tensor of shape (), 1)"),
+    (0.5, "returned 0.5"),
+    (None, "returned None"),
+    (EACH, "returned a tensor of shape (2,)"),
+    ({"figure": EACH}, "returned a tensor of shape (2,) for 'figure'"),
+    ({"figure": (torch.zeros(1), EACH)}, "returned (a tensor of shape (1,), a tensor of shape (2,)) for 'figure'"),
+    ({"figure": (EACH, 2)}, "returned (a tensor of shape (2,), 2) for 'figure'"),
+    ({"figure": (EACH, EACH, EACH)}, "returned 3 values for 'figure'"),
+    ({"figure": (EACH, EACH.numpy())}, "returned (a tensor of shape (2,), a value of type ndarray) for 'figure'"),
+    ({7: (EACH, EACH)}, "returned 7 as a name"),
+]
+
+
+@pytest.mark.parametrize(("answer", "found"), WRONG)
+def test_a_metric_that_returns_something_else_is_named_with_what_was_expected(answer: Any, found: str) -> None:
+    with pytest.raises(PluginError) as refused:
+        evaluate(iter([(batch(2), Prediction(torch.zeros(2, 1, 2, 2)))]), [("mine", lambda *_: answer)])
+    expected = "expected {name: (sum, count)}, two tensors of shape (2,) with a number for each sample"
+    assert str(refused.value) == f"the metric mine {found}; {expected}"
 
 
 def test_a_loss_that_is_no_scalar_is_refused_by_name() -> None:
@@ -103,7 +121,7 @@ def test_the_base_alone_is_measured_beside_the_corrected_system() -> None:
             total = prediction.value.flatten(1).sum(1)
             return {"value": (total, torch.full_like(total, prediction.value[0].numel()))}
 
-    evaluation = evaluate(pairs, [Value()])
+    evaluation = evaluate(pairs, [("value", Value())])
     assert evaluation.mean["value"] - evaluation.base_mean["value"] == pytest.approx(math.tanh(0.3), abs=1e-5)
     assert evaluation.ids == ["train-0", "train-1", "train-2"]
 

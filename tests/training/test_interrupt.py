@@ -4,14 +4,52 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
+from conftest import Command, WriteRecipe
 from torch import distributed
+from toy_world import PLUGIN, STAGE_A
 
 from engine.errors import InterruptedRunError
 from engine.training import interrupt
 from engine.training.interrupt import SIGNALS, Agreement, Company, StopRequest, host_group, stop_on_signal
+
+LONG_STEP = """
+import os, signal, time
+from toy_plugin import Options, ToyLoss
+from engine.hookspecs import hookimpl
+
+class Long(ToyLoss):
+    calls = 0
+
+    def __init__(self, options):
+        Long.calls = 0
+
+    def __call__(self, prediction, batch):
+        Long.calls += 1
+        if Long.calls == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(1.0)
+            print("the step is over", flush=True)
+        return super().__call__(prediction, batch)
+
+@hookimpl
+def engine_losses(register):
+    register("long", Options, Long)
+"""
+
+
+@pytest.fixture
+def long_step(toy_recipe: WriteRecipe, tmp_path: Path) -> Path:
+    """A recipe that gets a signal in the middle of a step."""
+    (tmp_path / "long_step.py").write_text(LONG_STEP)
+    return toy_recipe(
+        plugins=[str(PLUGIN), "long_step.py"],
+        train={"losses": [{"name": "long"}]},
+        stage=[STAGE_A],
+    )
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -85,6 +123,30 @@ def test_a_signal_that_nothing_heeded_goes_to_the_handler_of_the_program() -> No
         assert heard == [signal.SIGINT], "what was heeded is told by the error"
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_a_signal_is_answered_before_the_step_is_over(engine: Command, long_step: Path) -> None:
+    stopped = engine("run", long_step)
+    assert stopped.code == 5, stopped.err
+    lines = stopped.out.splitlines()
+    heard = lines.index("  SIGTERM: stops after this step, and saves; another one stops at once")
+    assert heard < lines.index("the step is over")
+
+
+def test_the_answer_to_a_signal_is_no_part_of_a_document_and_not_said_quietly(engine: Command, long_step: Path) -> None:
+    told = engine("run", long_step, "--json")
+    assert "stops after this step" not in told.out
+    assert "stops after this step" in told.err
+    quiet = engine("run", long_step, "--quiet")
+    assert quiet.code == 5
+    assert "stops after this step" not in quiet.out + quiet.err
+
+
+def test_of_several_processes_one_answers(two: Command, long_step: Path, tmp_path: Path) -> None:
+    stopped = two("run", long_step)
+    assert stopped.code == 5, stopped.err
+    printed = [(tmp_path / f"printed-{rank}").read_text() for rank in range(2)]
+    assert [each.count("  SIGTERM: stops after this step, and saves\n") for each in printed] == [1, 0]
 
 
 @pytest.fixture

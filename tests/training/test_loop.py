@@ -29,13 +29,17 @@ def trained(engine: Command, recipe: Path, *arguments: str, folder: str = "runs"
     return weights_of(run, "A"), run
 
 
-def by_hand(steps: int, batch_size: int = 4, lr: float = 0.02, clip: float | None = 1.0) -> list[System]:
-    """Stage A in ten lines of plain PyTorch: the system after every step."""
+def by_hand(
+    steps: int, batch_size: int = 4, lr: float = 0.02, clip: float | None = 1.0, spoil: int | None = None
+) -> list[System]:
+    """Stage A in a few lines of plain PyTorch: the system after every step that is made, with finite numbers."""
     made = system(0)
     optimizer = torch.optim.AdamW(made.base.parameters(), lr=lr, weight_decay=1e-5)
     order = Order(24, batch_size, 0, "A")
     after = []
-    for batch in training_batches(ToyData(DataOptions()), order, 0, steps, workers=0, pin=False):
+    for batch in training_batches(ToyData(DataOptions(spoil=spoil)), order, 0, steps, workers=0, pin=False):
+        if not batch["image"].isfinite().all():
+            continue
         (made.base(batch).value - batch["target"]).square().mean().backward()
         if clip is not None:
             torch.nn.utils.clip_grad_norm_(made.base.parameters(), clip)
@@ -80,6 +84,22 @@ def test_the_average_equals_one_made_by_hand(engine: Command, toy_recipe: WriteR
     average = dict(states[0])  # the first step's weights begin the average
     for state in states[1:]:
         average = {name: decay * average[name] + (1 - decay) * state[name] for name in average}
+    assert close(weights, average)
+    assert not close(weights, states[-1])
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_step_that_is_left_out_moves_neither_weights_nor_average(
+    engine: Command, toy_recipe: WriteRecipe, monkeypatch: pytest.MonkeyPatch, waits: bool
+) -> None:
+    monkeypatch.setattr(loop, "at_once", lambda device: waits)
+    train = {**CONSTANT, "ema": 0.5, "nonfinite": {"policy": "skip"}}
+    weights, run = trained(engine, toy_recipe(stage=[STAGE_A], data={"train": {"spoil": 1}}, train=train))
+    states = [made.state_dict() for made in by_hand(12, spoil=1)]
+    assert len(states) == 12 - events_of(run, "step")[-1]["skipped"] == 10
+    average = dict(states[0])
+    for state in states[1:]:
+        average = {name: 0.5 * average[name] + 0.5 * state[name] for name in average}
     assert close(weights, average)
     assert not close(weights, states[-1])
 
@@ -137,6 +157,20 @@ def test_events_report_means_rates_and_shares(engine: Command, toy_recipe: Write
         assert event["learning_rate"] == pytest.approx(0.02)
         assert 0 <= event["data_share"] <= 1
         assert event["skipped"] == 0
+
+
+def test_what_is_told_of_several_steps_is_their_mean(engine: Command, toy_recipe: WriteRecipe) -> None:
+    told = {}
+    for every in (1, 5):
+        path = toy_recipe(stage=[STAGE_A], train={"log_every": every})
+        _, run = trained(engine, path, "--fresh", folder=f"every-{every}")
+        told[every] = events_of(run, "step")
+    for number, window in enumerate([told[1][:5], told[1][5:10], told[1][10:]]):
+        whole = told[5][number]
+        for figure in ("loss", "gradient_norm"):
+            assert whole[figure] == pytest.approx(sum(each[figure] for each in window) / len(window), rel=1e-6)
+        assert whole["learning_rate"] == window[-1]["learning_rate"]
+        assert whole["seconds_per_step"] > 0
 
 
 @pytest.mark.parametrize("policy", ["skip", "off"])

@@ -29,6 +29,9 @@ def schedule(name: str, warmup: float = 0.0, final: float = 0.0) -> Schedule:
         (0, schedule("cosine", warmup=0.09), 0.1),
         (4, schedule("constant", warmup=0.09), 0.5),
         (9, schedule("cosine", warmup=0.09), 1.0),
+        (79, schedule("step", final=0.1), 1.0),
+        (80, schedule("step", final=0.1), 0.1),
+        (4, schedule("step", warmup=0.09, final=0.1), 0.5),
         (4, schedule("one-cycle", warmup=0.09), 1 / 25 + (24 / 25) / 2),
         (9, schedule("one-cycle", warmup=0.09), 1.0),
     ],
@@ -43,7 +46,7 @@ def test_the_cosine_after_a_warm_up_is_half_way_down_in_the_middle() -> None:
 
 MADE = st.builds(
     schedule,
-    st.sampled_from(["cosine", "constant", "one-cycle"]),
+    st.sampled_from(["cosine", "constant", "one-cycle", "step"]),
     st.floats(0, 1),
     st.floats(0, 1),
 )
@@ -65,7 +68,7 @@ def test_it_rises_once_and_then_never_again(made: Schedule, steps: int) -> None:
 
 def test_the_plan_tells_the_optimiser_and_the_rates_of_the_schedule(engine: Command, toy_recipe: WriteRecipe) -> None:
     groups = [{"match": "base.head.**", "lr": 0.01}]
-    optimizer = {"lr": 0.1, "weight_decay": 0.5, "betas": [0.8, 0.9], "groups": groups}
+    optimizer = {"lr": 0.1, "weight_decay": 0.5, "betas": [0.8, 0.9], "eps": 1e-6, "groups": groups}
     train = {"optimizer": optimizer, "schedule": {"name": "cosine", "warmup": 0.1}}
     done = engine("plan", toy_recipe(stage=[{**STAGE_A, "steps": 100}], train=train), "--json")
     assert done.code == 0, done.err
@@ -75,4 +78,4 @@ def test_the_plan_tells_the_optimiser_and_the_rates_of_the_schedule(engine: Comm
     last = 0.1 * (1 + math.cos(math.pi * 89 / 90)) / 2
     expected = {"0": 0.1 / 11, "10": 0.1, "50": half, "99": last}
     assert stage["learning_rates"] == pytest.approx(expected)
-    assert "betas 0.8 0.9, decay 0.5" in engine("plan", toy_recipe(stage=[STAGE_A], train=train)).out
+    assert "betas 0.8 0.9, decay 0.5, eps 1e-06" in engine("plan", toy_recipe(stage=[STAGE_A], train=train)).out

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from engine.contracts import Sample
 from engine.data.options import InnerData
 from engine_stereo.data.buckets import CutOptions
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from engine.contracts import Sample
 
 
 class AugmentedOptions(CutOptions):

@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from xml.etree import ElementTree
 
 from engine_stereo.data.damage import whole
 
@@ -71,6 +70,7 @@ def read_kitti(path: Path) -> Calibration:
 
 def read_opencv_xml(path: Path) -> Calibration:
     """Booster's: `proj_matR`, `proj_matL` (or `mtxL`), and `baselineLR` in mm. Errors as in `read_calibration`."""
+    from xml.etree import ElementTree
 
     def read(text: str) -> Calibration:
         try:

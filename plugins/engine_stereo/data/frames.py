@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from engine.contracts import Sample
 from engine.errors import InputError
 from engine_stereo.data.calibration import Calibration
 from engine_stereo.data.curate import curated
@@ -17,6 +16,8 @@ from engine_stereo.data.presets import Encoding
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from engine.contracts import Sample
 
 __all__ = ["LAYOUTS", "Frame", "Frames", "FramesOptions", "Layout", "MaskFile", "Polarization"]
 
@@ -93,9 +94,8 @@ class Frames:
         return len(self.frames)
 
     def scenes(self) -> list[str]:
-        """Their scenes by name, under the root."""
-        names = sorted({frame.scene for frame in self.frames})
-        return [f"{self.root}: {name}" for name in names] if self.root else names
+        """The scene of each frame by name, under the root."""
+        return [f"{self.root}: {frame.scene}" if self.root else frame.scene for frame in self.frames]
 
     def sample(self, index: int, rng: np.random.Generator | None) -> Sample:
         """Example `index`; `rng` draws the crop, which is in the middle without, and the augmentation.

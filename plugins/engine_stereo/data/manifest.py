@@ -23,7 +23,7 @@ from engine_stereo.data.presets import PRESETS, SUFFIXES, Depth, Encoding
 SHOWN = 50
 """How many mistakes are told."""
 
-_ENCODING_KEYS = ("per_px", "invalid", "absolute", "key", "subsample")
+_ENCODING_KEYS = ("per_px", "invalid", "absolute", "key", "subsample", "digits")
 _FIELDS = ("left", "right", "disparity", "valid", "polarization_left", "polarization_right", "id", "scene")
 _FIELDS += ("disparity_right", "focal", "baseline", "doffs")
 _PICTURES = ("png", "fsd", "sintel")
@@ -174,6 +174,8 @@ class _RowReader:
         if told and told != base.kind and not (told == "png" and base.kind in _PICTURES):
             self.report("encoding", f"the encoding {name!r} is a {base.kind} file, and {path!r} is not")
             return None
+        if "digits" in values and "digits" not in self.row.defaults and base.kind != "fsd":
+            self.report("digits", f"'digits' has no effect on a {base.kind} file", "the encoding 'fsd'")
         if "depth_unit" in values and not {"calibration", "focal"} & self.row.cells.keys():
             self.report(
                 "depth_unit", "depth becomes disparity by a calibration", "'calibration', or 'focal' and 'baseline'"

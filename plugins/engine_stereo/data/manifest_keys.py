@@ -81,6 +81,7 @@ KEYS: dict[str, Key] = {
     "absolute": Key("take the size of numbers that are stored negative", "true or false", _flag),
     "key": Key("the array in an npz or HDF5 file", "a name", _text),
     "subsample": Key("stored rows and columns a pixel of the picture", "a whole number", _whole),
+    "digits": Key("of 'fsd': the colours in the order of their digits, 'rgb' by default", "three letters", _text),
     "depth_unit": _figure("m a stored unit, where the file holds depth; needs a calibration"),
     "valid": _path("a mask of the pixels whose truth counts"),
     "valid.values": _VALUES,

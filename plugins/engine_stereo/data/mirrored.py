@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from engine.contracts import Sample
 from engine.data.options import InnerData
 from engine.errors import InputError
 from engine_stereo.options import Options
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from engine.contracts import Sample
 
 
 class MirroredOptions(Options):

@@ -43,27 +43,30 @@ class Encoding(BaseModel):
     depth: Depth | None = Field(None, description="set where the file holds depth")
 
 
+# Made without their validators, which would be built by every command that loads plugins.
+_depth, _encoding = Depth.model_construct, Encoding.model_construct
+
 PRESETS: dict[str, Encoding] = {
-    "argoverse": Encoding(kind="png", per_px=256, invalid=[0]),
-    "booster": Encoding(kind="npy", invalid=[0]),
-    "crestereo": Encoding(kind="png", per_px=32, invalid=[0]),
-    "drivingstereo": Encoding(kind="png", per_px=256, invalid=[0]),
-    "drivingstereo_full": Encoding(kind="png", per_px=128, invalid=[0]),
-    "dynamicreplica": Encoding(kind="png", per_px=100, invalid=[0]),
-    "eth3d": Encoding(kind="pfm"),
-    "fallingthings": Encoding(kind="png", invalid=[0], depth=Depth(focal=768.2, baseline=0.06, unit=1e-4)),
-    "fsd": Encoding(kind="fsd"),
-    "instereo2k": Encoding(kind="png", per_px=100, invalid=[0]),
-    "kitti": Encoding(kind="png", per_px=256, invalid=[0]),
-    "middlebury": Encoding(kind="pfm"),
-    "middlebury2006": Encoding(kind="png", invalid=[0]),
-    "nerfstereo": Encoding(kind="png", per_px=64, invalid=[0]),
-    "sceneflow": Encoding(kind="pfm", absolute=True),
-    "sintel": Encoding(kind="sintel"),
-    "spring": Encoding(kind="dsp5", subsample=2),
-    "tartanair": Encoding(kind="npy", depth=Depth(focal=320, baseline=0.25)),
-    "unrealstereo4k": Encoding(kind="npy"),
-    "vkitti2": Encoding(kind="png", invalid=[65535], depth=Depth(focal=725.0087, baseline=0.532725, unit=0.01)),
+    "argoverse": _encoding(kind="png", per_px=256.0, invalid=[0.0]),
+    "booster": _encoding(kind="npy", invalid=[0.0]),
+    "crestereo": _encoding(kind="png", per_px=32.0, invalid=[0.0]),
+    "drivingstereo": _encoding(kind="png", per_px=256.0, invalid=[0.0]),
+    "drivingstereo_full": _encoding(kind="png", per_px=128.0, invalid=[0.0]),
+    "dynamicreplica": _encoding(kind="png", per_px=100.0, invalid=[0.0]),
+    "eth3d": _encoding(kind="pfm"),
+    "fallingthings": _encoding(kind="png", invalid=[0.0], depth=_depth(focal=768.2, baseline=0.06, unit=1e-4)),
+    "fsd": _encoding(kind="fsd"),
+    "instereo2k": _encoding(kind="png", per_px=100.0, invalid=[0.0]),
+    "kitti": _encoding(kind="png", per_px=256.0, invalid=[0.0]),
+    "middlebury": _encoding(kind="pfm"),
+    "middlebury2006": _encoding(kind="png", invalid=[0.0]),
+    "nerfstereo": _encoding(kind="png", per_px=64.0, invalid=[0.0]),
+    "sceneflow": _encoding(kind="pfm", absolute=True),
+    "sintel": _encoding(kind="sintel"),
+    "spring": _encoding(kind="dsp5", subsample=2),
+    "tartanair": _encoding(kind="npy", depth=_depth(focal=320.0, baseline=0.25)),
+    "unrealstereo4k": _encoding(kind="npy"),
+    "vkitti2": _encoding(kind="png", invalid=[65535.0], depth=_depth(focal=725.0087, baseline=0.532725, unit=0.01)),
 }
 """The encodings of known data sets by name."""
 

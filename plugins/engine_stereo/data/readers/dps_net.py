@@ -19,7 +19,6 @@ from engine_stereo.data.patterns import found
 from engine_stereo.data.presets import Encoding
 from engine_stereo.data.readers.layout import Layout, listed
 
-_ENCODING = Encoding(kind="pfm")
 _RPS_CAMERA = Calibration(focal=1192.7164, baseline=0.090886)
 
 
@@ -52,7 +51,7 @@ def ips(options: IPSOptions) -> list[Frame]:
         right="IRS/**/r_*.png",
         id="IRS/**/*",
         disparity="Render/IRS/**/d_*.pfm",
-        encoding=_ENCODING,
+        encoding=Encoding(kind="pfm"),
         masks={"valid": MaskFile(Path("Render/IRS/**/v_*.png"))},
         polarization=_polarization("Render1/IRS/**/clpL_*.png", "Render1/IRS/**/clpR_*.png"),
         keep=rendered.__contains__,
@@ -68,7 +67,7 @@ def rps(options: RPSOptions) -> list[Frame]:
         right="RPS/*/r_*.png",
         id="RPS/*/*",
         disparity="RPS/*/disp_*.pfm",
-        encoding=_ENCODING,
+        encoding=Encoding(kind="pfm"),
         masks={"valid": MaskFile(Path("RPS/*/v_*.png"))},
         calibration=_RPS_CAMERA,
         polarization=_polarization("RPS/*/lpL_*.png", "RPS/*/lpR_*.png"),
