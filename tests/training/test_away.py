@@ -22,7 +22,7 @@ SUMS = {"epe": {"quantities": ["epe", "bias", "bad", "d1", "rmse"]}}
 """The metrics that no step needs and the host need not wait for; quantiles are looked up there."""
 WITHOUT_FORM = re.compile(
     r"aten\.(grid_sampler_[23]d_backward|upsample_(linear|bilinear|bicubic|trilinear)\w*_backward|put_?\.|histc"
-    r"|replication_pad[123]d_backward|reflection_pad[123]d_backward|_?adaptive_\w+_backward|nll_loss\w*|cumsum"
+    r"|reflection_pad[123]d_backward|_?adaptive_\w+_backward|nll_loss\w*|cumsum"
     r"|avg_pool3d_backward|max_unpool|fractional_max_pool\w+_backward|_ctc_loss_backward|median\.dim|kthvalue)"
 )
 """Operators that raise on a GPU under `deterministic = true`, by torch's own list."""
