@@ -85,22 +85,31 @@ def stop_on_signal(echo: float = 0.0, tell: Callable[[str], None] | None = None)
             handler(number, None)
 
 
-@cache
 def host_group() -> torch.distributed.ProcessGroup:
     """The group in which processes tell each other what concerns their hosts alone; all ask for it at the same point.
 
     It speaks gloo. By NCCL every word would lie on the device, and to read it would be to wait for all that the device
     has been asked for before.
     """
-    if torch.distributed.get_backend() == torch.distributed.Backend.GLOO:
-        whole: torch.distributed.ProcessGroup | None = torch.distributed.group.WORLD
-        assert whole is not None, "there are several processes"
-        return whole
+    if torch.distributed.get_backend() != torch.distributed.Backend.GLOO:
+        return _beside_devices()
+    whole: torch.distributed.ProcessGroup | None = torch.distributed.group.WORLD
+    assert whole is not None, "there are several processes"
+    return whole
+
+
+@cache
+def _beside_devices() -> torch.distributed.ProcessGroup:
     group: torch.distributed.ProcessGroup | None = torch.distributed.new_group(backend="gloo")
     assert group is not None, "every process belongs to it"
-    # Else gloo's threads may outlive the interpreter, which aborts a process that has done well.
-    atexit.register(torch.distributed.destroy_process_group, group)
+    atexit.register(_leave)
     return group
+
+
+def _leave() -> None:
+    """Leave the group and forget it: else its threads may outlive the interpreter, which aborts a sound process."""
+    torch.distributed.destroy_process_group(_beside_devices())
+    _beside_devices.cache_clear()
 
 
 class Agreement:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -162,11 +162,12 @@ def among_devices(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[torch.Tensor
     distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
     monkeypatch.setattr(distributed, "get_backend", lambda: distributed.Backend.NCCL)
     monkeypatch.setattr(distributed, "all_reduce", watched)
-    monkeypatch.setattr(interrupt.atexit, "register", lambda *_: None)
-    host_group.cache_clear()
+    at_end: list[Callable[[], None]] = []
+    monkeypatch.setattr(interrupt.atexit, "register", at_end.append)
     with torch.device("meta"):  # where a tensor is made that nobody has placed
         yield given
-    host_group.cache_clear()
+    for leave in at_end:
+        leave()
     distributed.destroy_process_group()
 
 
