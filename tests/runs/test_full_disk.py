@@ -11,7 +11,7 @@ from conftest import Command, WriteRecipe, events_of, only_run
 from toy_world import STAGE_A
 
 from engine.errors import WorldError
-from engine.stages.session import Session
+from engine.files import write_json
 
 
 def full(monkeypatch: pytest.MonkeyPatch, word: str) -> None:
@@ -30,13 +30,12 @@ def test_a_file_of_the_run_that_cannot_be_written_is_the_worlds_fault(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     full(monkeypatch, "record.json")
-    session = Session.__new__(Session)
     with pytest.raises(WorldError, match=r"record\.json could not be written: No space left"):
-        session.write(tmp_path / "record.json", {})
+        write_json(tmp_path / "record.json", {})
 
 
 def test_numbers_that_are_not_finite_become_null(tmp_path: Path) -> None:
-    Session.__new__(Session).write(tmp_path / "evaluation.json", {"mean": float("nan"), "rows": [(float("inf"), 1.5)]})
+    write_json(tmp_path / "evaluation.json", {"mean": float("nan"), "rows": [(float("inf"), 1.5)]})
     assert json.loads((tmp_path / "evaluation.json").read_text(), parse_constant=pytest.fail) == {
         "mean": None,
         "rows": [[None, 1.5]],
