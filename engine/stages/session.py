@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -75,10 +76,14 @@ class Session:
             repeat_exactly()
         # Unless it is told so, accelerate takes each of several processes without a GPU for a run of its own.
         several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+        if several:
+            # DDP imports it. Its functions take the group that there is by then for a default, and hold it for ever.
+            import_module("torch.distributed.nn")
         accelerator = Accelerator(cpu=several and not torch.accelerator.is_available(), mixed_precision="no")
         if accelerator.num_processes > 1 and torch.distributed.get_backend() == torch.distributed.Backend.GLOO:
-            # Else gloo's threads outlive the interpreter now and then, which aborts a process that has done well. Not
-            # so with NCCL, where a process that leaves the group waits for the others, and one of them may have died.
+            # Else gloo's threads outlive the interpreter now and then, which aborts a process that has done well. They
+            # end with the group, which lasts as long as anything holds it. Not so with NCCL, where a process that
+            # leaves the group waits for the others, and one of them may have died.
             atexit.register(accelerator.end_training)
         return accelerator
 
