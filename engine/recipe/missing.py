@@ -17,9 +17,7 @@ from engine.recipe.schema import Recipe
 def missing(recipe: Recipe) -> list[Problem]:
     """The weights, and the files and folders of data sets, that are not there, each where the recipe names it."""
     return missing_weights(recipe) + [
-        _missing(node.here, Path(node.value), "file or folder")
-        for node in recipe.data_paths
-        if not os.path.exists(node.value)  # noqa: PTH110  # pathlib raises where a folder may not be looked into
+        _missing(node.here, Path(node.value), "file or folder") for node in recipe.data_paths if not _there(node.value)
     ]
 
 
@@ -37,13 +35,17 @@ def missing_weights(recipe: Recipe) -> list[Problem]:
 def _missing(where: str, path: Path, what: str) -> Problem:
     """With the names like it in the folder that should hold it, or like the first folder on the way that is missing."""
     gone = path
-    while not os.path.exists(gone.parent):  # noqa: PTH110  # as above
+    while not _there(gone.parent):
         gone = gone.parent
     beside: list[str] = []
     with suppress(OSError):  # it is no folder, or may not be read
-        beside = sorted(os.listdir(gone.parent))  # noqa: PTH208  # pathlib makes a path of each of maybe many names
+        beside = sorted(each.name for each in gone.parent.iterdir())
     stems = nearest(gone.stem, [Path(name).stem for name in beside])  # the same suffix makes no names alike
     near = [name for name in beside if Path(name).stem in stems][:2]
     if gone != path:
         near = [str(gone.parent / name) for name in near]
     return Problem(where, f"there is no {what} {path}", near=near)
+
+
+def _there(path: Path | str) -> bool:
+    return os.path.exists(path)  # noqa: PTH110  # pathlib raises where a folder may not be looked into

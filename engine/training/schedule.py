@@ -7,7 +7,7 @@ import math
 from engine.recipe.schema import Schedule
 
 FALL = 0.8
-"""The share of the steps after which "step" falls, as in FoundationStereo's training (Wen et al. 2025)."""
+"""The share of the steps after which "step" falls (Wen et al. 2025)."""
 
 
 def factor(step: int, steps: int, schedule: Schedule) -> float:
