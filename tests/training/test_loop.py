@@ -17,7 +17,7 @@ from toy_world import STAGE_A, STAGE_B, system
 from engine.data.loader import Order, training_batches
 from engine.recipe.schema import Stage, Train
 from engine.system import System
-from engine.training import loop
+from engine.training import loop, parallel
 from engine.training.loop import draw_warp
 
 
@@ -88,11 +88,17 @@ def test_the_average_equals_one_made_by_hand(engine: Command, toy_recipe: WriteR
     assert not close(weights, states[-1])
 
 
+def wait_at_once(monkeypatch: pytest.MonkeyPatch, waits: bool) -> None:
+    """Let the loop wait for each number as on a CPU, or leave numbers where they are as on a GPU."""
+    for module in (loop, parallel):
+        monkeypatch.setattr(module, "at_once", lambda device: waits)
+
+
 @pytest.mark.parametrize("waits", [True, False])
 def test_a_step_that_is_left_out_moves_neither_weights_nor_average(
     engine: Command, toy_recipe: WriteRecipe, monkeypatch: pytest.MonkeyPatch, waits: bool
 ) -> None:
-    monkeypatch.setattr(loop, "at_once", lambda device: waits)
+    wait_at_once(monkeypatch, waits)
     train = {**CONSTANT, "ema": 0.5, "nonfinite": {"policy": "skip"}}
     weights, run = trained(engine, toy_recipe(stage=[STAGE_A], data={"train": {"spoil": 1}}, train=train))
     states = [made.state_dict() for made in by_hand(12, spoil=1)]
@@ -181,7 +187,7 @@ def test_a_device_that_is_not_waited_for_learns_and_tells_the_same(
     spoil = {"train": {"spoil": 1}} if policy == "skip" else {}
     path = toy_recipe(stage=[STAGE_A], model={"norm": True}, train=train, data=spoil)
     here, one = trained(engine, path, folder="here")
-    monkeypatch.setattr(loop, "at_once", lambda device: False)
+    wait_at_once(monkeypatch, False)
     there, other = trained(engine, path, folder="there")
 
     assert close(here, there, 0)
